@@ -1,0 +1,53 @@
+package roles
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"muster/images"
+)
+
+// Registry applies the rules of the rack to its store. The boot services tell it what machines say, the
+// operators' API what people want; both get values back. Its methods may be called at the same time.
+//
+// A node is named by a key: its MAC in any notation, or the name of the slot that it occupies. Errors wrap
+// fs.ErrNotExist (no such node, pool, …), fs.ErrExist (taken), fs.ErrInvalid (bad request) or
+// fs.ErrPermission (wrong token), and say in a sentence what is wrong and what to do.
+type Registry struct {
+	// Store keeps the rack. Required.
+	Store Store
+	// Images finds published images. Required.
+	Images Images
+	// Library holds the built-in roles and the operator's own, by name; a declared role overrides the
+	// library's field by field. Nil means none.
+	Library map[string]Role
+	// Power holds the power drivers by name. Nil means none.
+	Power map[string]Driver
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+	// Log gets one line for every decision; nil is silent.
+	Log *slog.Logger
+}
+
+// Images finds published images.
+type Images interface {
+	// Find gives ref's image; version 0 means the current one. The error wraps fs.ErrNotExist and says
+	// how to build it.
+	Find(ref images.Ref) (images.Image, error)
+}
+
+// Driver switches machines. Target is the driver's own name for a machine.
+type Driver interface {
+	// On switches the machine on; a machine that is on stays so.
+	On(ctx context.Context, target string) error
+	// Off cuts the power; a machine that is off stays so.
+	Off(ctx context.Context, target string) error
+	// Status reports whether the machine is on.
+	Status(ctx context.Context, target string) (on bool, err error)
+}
+
+// Checker runs one health check against a node. A nil error means that it passed.
+type Checker interface {
+	Check(ctx context.Context, h Health, n Node) error
+}

@@ -1,0 +1,119 @@
+package roles
+
+import (
+	"time"
+
+	"muster/images"
+)
+
+// RootMode says where a node's root file system lives.
+type RootMode string
+
+// The root modes.
+const (
+	// RootNFS mounts the image's tree read-only over NFS, with an overlay in RAM on top. The default.
+	RootNFS RootMode = "nfs"
+	// RootRAM holds the image's squashfs in RAM, with an overlay on top.
+	RootRAM RootMode = "ram"
+)
+
+// Role is what a node does: image, root mode, kernel arguments, volumes and health check.
+// Built-in roles come from roles/library; a declared role of the same name overrides field by field:
+// a field that is empty in the declaration keeps the library's value.
+type Role struct {
+	// Name is unique, a DNS label.
+	Name string `yaml:"name" json:"name"`
+	// Description is one line for people.
+	Description string `yaml:"description,omitempty" json:"description,omitempty"`
+	// Image is the name of the image, without a version; empty means the role's name.
+	Image string `yaml:"image,omitempty" json:"image,omitempty"`
+	// Root is the root mode; empty means nfs.
+	Root RootMode `yaml:"root,omitempty" json:"root,omitempty"`
+	// Cmdline is appended to the kernel command line.
+	Cmdline string `yaml:"cmdline,omitempty" json:"cmdline,omitempty"`
+	// Volumes are persistent directories that every node of the role mounts and shares.
+	Volumes []VolumeMount `yaml:"volumes,omitempty" json:"volumes,omitempty"`
+	// State lists directories that belong to the slot: they persist and move with it to a replacement.
+	State []string `yaml:"state,omitempty" json:"state,omitempty"`
+	// Health says how a node of this role shows that it works; nil means that reaching the end of the
+	// boot is enough.
+	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
+	// Recipe says how the role's image is built.
+	Recipe images.Recipe `yaml:"build,omitempty" json:"build,omitzero"`
+}
+
+// ImageName is the image that the role boots.
+func (r Role) ImageName() string {
+	if r.Image == "" {
+		return r.Name
+	}
+	return r.Image
+}
+
+// VolumeMount is one volume in a role.
+type VolumeMount struct {
+	// Name of the volume, a DNS label, shared by every role that names it.
+	Name string `yaml:"name" json:"name"`
+	// Mount is the absolute path in the node.
+	Mount string `yaml:"mount" json:"mount"`
+	// ReadOnly mounts it so.
+	ReadOnly bool `yaml:"readonly,omitempty" json:"readonly,omitempty"`
+}
+
+// Health is a role's check. Exactly one kind is set.
+type Health struct {
+	HTTP *HTTPCheck `yaml:"http,omitempty" json:"http,omitempty"`
+	TCP  *TCPCheck  `yaml:"tcp,omitempty" json:"tcp,omitempty"`
+	NTP  *NTPCheck  `yaml:"ntp,omitempty" json:"ntp,omitempty"`
+	// Interval between two checks of a ready node; zero means 5 s.
+	Interval Duration `yaml:"interval,omitempty" json:"interval,omitzero"`
+	// Timeout of one check; zero means 3 s.
+	Timeout Duration `yaml:"timeout,omitempty" json:"timeout,omitzero"`
+	// Failures in a row that turn a ready node into a failed one; zero means 3.
+	Failures int `yaml:"failures,omitempty" json:"failures,omitempty"`
+}
+
+// HTTPCheck fetches a page; a status of 200–399 passes.
+type HTTPCheck struct {
+	// Port; zero means 80.
+	Port int `yaml:"port,omitempty" json:"port,omitempty"`
+	// Path; empty means "/".
+	Path string `yaml:"path,omitempty" json:"path,omitempty"`
+	// Host is the Host header; empty means the node's address.
+	Host string `yaml:"host,omitempty" json:"host,omitempty"`
+}
+
+// TCPCheck opens a connection to a port.
+type TCPCheck struct {
+	Port int `yaml:"port" json:"port"`
+}
+
+// NTPCheck asks for the time (RFC 5905 client mode); a server answer of stratum 1–15 passes.
+type NTPCheck struct {
+	// Port; zero means 123.
+	Port int `yaml:"port,omitempty" json:"port,omitempty"`
+}
+
+// Duration is a time.Duration that is written as text ("30s") in YAML and JSON.
+type Duration time.Duration
+
+// Or gives d, or def where d is zero.
+func (d Duration) Or(def time.Duration) time.Duration {
+	if d == 0 {
+		return def
+	}
+	return time.Duration(d)
+}
+
+// String is time.Duration's.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
