@@ -1,0 +1,62 @@
+# Muster: what people run. `make help` lists the targets.
+#
+# Variables that may be given on the command line:
+#   PREFIX, DESTDIR   where `make install` puts things        (/usr/local, empty)
+#   VERSION           what `muster --version` says            (git describe)
+#   RACE=1            unit tests with the race detector (needs gcc)
+#   STRICT=1          a skipped test is a failure
+#   FUZZTIME          how long each fuzz target runs          (10s)
+#   PKG               packages for `make bench`               (./...)
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+FUZZTIME    ?= 10s
+PKG         ?= ./...
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# Static: muster-init runs before any libc is there, and muster should run on any Linux. No vcs stamp: git
+# refuses to answer root about a checkout of somebody else, and VERSION has it anyway.
+GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+
+.PHONY: build setup demo test lint fuzz bench install clean help
+
+build: ## build bin/muster and bin/muster-init
+	$(GOBUILD) -o bin/muster ./cmd/muster
+	$(GOBUILD) -o bin/muster-init ./cmd/muster-init
+
+setup: ## install the Debian packages that demo and test need (root)
+	@.ci/setup
+
+demo: setup build ## boot one diskless machine in a virtual rack, live (root)
+	@bin/muster lab demo
+
+test: build ## run every test that can run here; says what it skipped and why
+	@RACE=$(RACE) STRICT=$(STRICT) .ci/test
+
+lint: ## go vet, gofmt, staticcheck
+	go vet ./...
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "not gofmt'ed (run gofmt -w):" $$files >&2; exit 1; }
+	go run $(STATICCHECK) ./...
+
+fuzz: ## run each fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+bench: ## run the benchmarks of PKG
+	go test -run '^$$' -bench . -benchmem $(PKG)
+
+install: build ## install under DESTDIR/PREFIX with systemd unit and shell completion
+	install -D -m 755 bin/muster      $(DESTDIR)$(PREFIX)/bin/muster
+	install -D -m 755 bin/muster-init $(DESTDIR)$(PREFIX)/lib/muster/muster-init
+	install -D -m 644 docs/muster.service $(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service
+	sed -i 's|/usr/local/|$(PREFIX)/|g' $(DESTDIR)$(PREFIX)/lib/systemd/system/muster.service
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	bin/muster completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/muster
+	bin/muster completion zsh  > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_muster
+	bin/muster completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/muster.fish
+
+clean: ## remove what build and test leave in the checkout
+	rm -rf bin .cache
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
