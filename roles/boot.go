@@ -72,6 +72,11 @@ type Boot struct {
 	// Token is the one-time token of this boot, handed to the machine in its script. It is never
 	// listed.
 	Token string `json:"-"`
+	// Kernel is the release of the kernel that runs in it, Up when that kernel started, and Taken the
+	// number of the last event that its agent reported.
+	Kernel string    `json:"kernel,omitempty"`
+	Up     time.Time `json:"up,omitzero"`
+	Taken  int       `json:"taken,omitempty"`
 	// Address is the one that the firmware booted with.
 	Address netip.Addr `json:"address,omitzero"`
 	// Events are the timeline, oldest first.

@@ -51,6 +51,8 @@ type Node struct {
 	Match []string `json:"match,omitempty"`
 	// Replaced tells that another machine took over this one's slot.
 	Replaced *Replacement `json:"replaced,omitempty"`
+	// Released says that an operator took it out of its pool: rules leave it alone until it is assigned.
+	Released bool `json:"released,omitempty"`
 	// Labels are the operator's.
 	Labels map[string]string `json:"labels,omitempty"`
 	// Power says how it is switched; nil means by hand.

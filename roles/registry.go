@@ -3,6 +3,7 @@ package roles
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"muster/images"
@@ -24,10 +25,29 @@ type Registry struct {
 	Library map[string]Role
 	// Power holds the power drivers by name. Nil means none.
 	Power map[string]Driver
+	// DefaultPower is the driver of nodes that declare none, with the MAC as target; "" means that they
+	// are switched by hand.
+	DefaultPower string
+	// Subnets are those that DHCP serves: a pool's addresses must lie in one. Nil means not checked.
+	Subnets []netip.Prefix
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log gets one line for every decision; nil is silent.
 	Log *slog.Logger
+}
+
+func (r *Registry) now() time.Time {
+	if r.Now == nil {
+		return time.Now()
+	}
+	return r.Now()
+}
+
+func (r *Registry) log() *slog.Logger {
+	if r.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return r.Log
 }
 
 // Images finds published images.

@@ -1,0 +1,407 @@
+package roles
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"muster/images"
+)
+
+// Ticket is what a machine boots with: what its script loads and how the agent proves which boot it is.
+type Ticket struct {
+	Node Node
+	Boot Boot
+	// Image is what to load. For a machine without a slot it is any image: its agent waits.
+	Image images.Image
+	// Cmdline are the role's extra kernel arguments; empty without a slot.
+	Cmdline string
+	// Retry is a sentence when nothing can be booted now; the machine asks again.
+	Retry string
+}
+
+// Orders is the answer to an agent. Exactly one of Wait, Reboot and Slot is set.
+type Orders struct {
+	// Wait and Reboot are sentences: what the machine waits for, why it must restart.
+	Wait, Reboot string
+	Node         Node
+	Slot         *Slot
+	Role         Role
+	Image        images.Image
+}
+
+// HostOf gives the fixed address and name of a machine that has a slot; ok is false for one that has
+// none. A machine that starts a boot (boots) while it is to move to another pool moves now: from its
+// first packet it is the new thing.
+func (r *Registry) HostOf(ctx context.Context, mac MAC, boots bool) (name string, addr netip.Addr, ok bool) {
+	n, found := r.peek(mac)
+	if !found {
+		return "", netip.Addr{}, false
+	}
+	if boots && n.State == StateDraining {
+		now := r.now()
+		err := r.Store.Update(ctx, func(tx Tx) error {
+			n, found = tx.Nodes().Get(mac)
+			if !found || n.State != StateDraining {
+				return nil
+			}
+			var err error
+			n, err = r.move(tx, n, now)
+			return err
+		})
+		if err != nil {
+			r.log().Error("node could not move to its new pool", "mac", mac, "err", err)
+		}
+	}
+	if n.Slot == "" {
+		return "", netip.Addr{}, false
+	}
+	return n.Slot, n.Address, true
+}
+
+// move takes a draining node to the pool that it was assigned to.
+func (r *Registry) move(tx Tx, n Node, now time.Time) (Node, error) {
+	from := n.Slot
+	n, err := vacate(tx, n, now)
+	if err != nil {
+		return n, err
+	}
+	n.enter(StateBooting, "", now)
+	n, p, err := settle(tx, n, now)
+	if err != nil {
+		return n, err
+	}
+	r.log().Info("node changes role", "mac", n.MAC, "from", from, "node", n.Slot, "pool", n.Pool)
+	_, err = tx.Append(Event{Time: now, Node: n.MAC, Name: n.Slot, Step: StepOperator,
+		Message: fmt.Sprintf("left %s; %s", from, p.Why)})
+	return n, err
+}
+
+func (r *Registry) peek(mac MAC) (n Node, ok bool) {
+	_ = r.Store.View(func(tx Tx) error { n, ok = tx.Nodes().Get(mac); return nil })
+	return n, ok
+}
+
+// Script decides what a machine's firmware loads, begins its boot if no DISCOVER did, and gives it the
+// boot's token. It is called again when the firmware retries, with the same answer.
+func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, error) {
+	now := r.now()
+	r.fence(ctx, mac, facts, now)
+	var t Ticket
+	err := r.Store.Update(ctx, func(tx Tx) error {
+		t = Ticket{}
+		n, ok := tx.Nodes().Get(mac)
+		if !ok {
+			n = Node{MAC: mac, FirstSeen: now}
+		}
+		n.LastSeen, n.Facts = now, n.Facts.merge(facts)
+		b, ok := latest(tx, n)
+		if !ok || !b.Ended.IsZero() {
+			var err error
+			if b, err = begin(tx, &n, now); err != nil {
+				return err
+			}
+		}
+		n, err := r.placeForBoot(tx, n, now)
+		if err != nil {
+			return err
+		}
+		if b.Token == "" {
+			b.Token = newToken()
+		}
+		b.Slot, b.Address = n.Slot, facts.Address
+		t.Image, t.Cmdline, t.Retry = r.payload(tx, n)
+		if t.Retry == "" && n.Slot != "" {
+			b.Image = t.Image.Ref.String()
+		}
+		ev := Event{Time: now, Step: StepScript, Message: n.Why}
+		if t.Retry != "" {
+			ev.Error = t.Retry
+		}
+		if err := advance(tx, n, &b, ev); err != nil {
+			return err
+		}
+		t.Node, t.Boot = n, b
+		return nil
+	})
+	if err == nil {
+		r.log().Info("script", "mac", mac, "node", t.Node.Slot, "pool", t.Node.Pool, "image", t.Image.Ref, "why", t.Node.Why)
+	}
+	return t, err
+}
+
+// placeForBoot settles n at the start of a boot, when it may also move to another pool.
+func (r *Registry) placeForBoot(tx Tx, n Node, now time.Time) (Node, error) {
+	if n.State == StateDraining {
+		return r.move(tx, n, now)
+	}
+	n, _, err := settle(tx, n, now)
+	if err != nil {
+		return n, err
+	}
+	n.enter(StateBooting, n.Why, now)
+	return n, tx.Nodes().Put(n)
+}
+
+// payload finds what n loads: its pool's image or, without a slot, the first pool's that is built.
+func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
+	if n.Slot != "" {
+		role, img, err := r.workOf(tx, n.Pool)
+		if err != nil {
+			return images.Image{}, "", sentence(err)
+		}
+		return img, role.Cmdline, ""
+	}
+	for p := range tx.Pools().All() {
+		if _, img, err := r.workOf(tx, p.Name); err == nil {
+			return img, "", ""
+		}
+	}
+	return images.Image{}, "", "no image is built yet; build one: muster image build ROLE"
+}
+
+// workOf gives a pool's role and image.
+func (r *Registry) workOf(tx Tx, pool string) (Role, images.Image, error) {
+	p, ok := tx.Pools().Get(pool)
+	if !ok {
+		return Role{}, images.Image{}, fmt.Errorf("roles: pool %s: %w", pool, fs.ErrNotExist)
+	}
+	role, err := r.effective(tx, p.Role)
+	if err != nil {
+		return Role{}, images.Image{}, err
+	}
+	ref := images.Ref{Name: role.ImageName()}
+	if p.Image != "" {
+		if ref, err = images.ParseRef(p.Image); err != nil {
+			return role, images.Image{}, err
+		}
+	}
+	img, err := r.Images.Find(ref)
+	return role, img, err
+}
+
+// Hello takes what an agent found in its machine, and answers with its orders.
+// The error wraps fs.ErrPermission when the token is not that of the node's latest boot.
+func (r *Registry) Hello(ctx context.Context, mac MAC, token, kernel string, uptime time.Duration, facts Facts) (Orders, error) {
+	now := r.now()
+	r.fence(ctx, mac, facts, now)
+	var o Orders
+	err := r.Store.Update(ctx, func(tx Tx) error {
+		n, b, err := authentic(tx, mac, token)
+		if err != nil {
+			return err
+		}
+		n.LastSeen, n.Facts = now, n.Facts.merge(facts)
+		b.Kernel = kernel
+		if order(b.Step) < order(StepHello) {
+			b.Up = now.Add(-uptime)
+			if err := advance(tx, n, &b, Event{Time: now, Step: StepHello, Message: facts.describe()}); err != nil {
+				return err
+			}
+		}
+		o, err = r.orders(tx, n, b, now)
+		return err
+	})
+	return o, err
+}
+
+// Orders answers an agent that said hello before and asks again.
+func (r *Registry) Orders(ctx context.Context, mac MAC, token string) (Orders, error) {
+	now := r.now()
+	r.fence(ctx, mac, Facts{}, now)
+	var o Orders
+	err := r.Store.Update(ctx, func(tx Tx) error {
+		n, b, err := authentic(tx, mac, token)
+		if err != nil {
+			return err
+		}
+		n.LastSeen = now
+		o, err = r.orders(tx, n, b, now)
+		return err
+	})
+	return o, err
+}
+
+// Placeable reports whether the orders of a waiting node could have changed: it has a slot now, or would
+// get one. It only reads.
+func (r *Registry) Placeable(mac MAC) bool {
+	ok := false
+	_ = r.Store.View(func(tx Tx) error {
+		n, found := tx.Nodes().Get(mac)
+		if !found {
+			ok = true // forgotten: the agent must be told
+			return nil
+		}
+		pool := n.Pool
+		if n.Slot == "" {
+			p := Resolve(n, views(tx), r.now())
+			if p.Slot == "" {
+				return nil
+			}
+			pool = p.Pool
+		}
+		_, _, err := r.workOf(tx, pool)
+		ok = err == nil
+		return nil
+	})
+	return ok
+}
+
+func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time) (Orders, error) {
+	n, err := r.placeForBoot(tx, n, now)
+	if err != nil {
+		return Orders{}, err
+	}
+	if n.Slot == "" {
+		return r.hold(tx, n, b, n.Why, now)
+	}
+	role, img, err := r.workOf(tx, n.Pool)
+	if err != nil {
+		return r.hold(tx, n, b, sentence(err), now)
+	}
+	s, _ := tx.Slots().Get(n.Slot)
+	if img.Kernel != b.Kernel {
+		why := fmt.Sprintf("%s needs kernel %s, and %s runs", img.Ref, img.Kernel, b.Kernel)
+		return Orders{Reboot: why, Node: n}, advance(tx, n, &b, Event{Time: now, Step: StepReboot, Message: why})
+	}
+	n.Image = img.Ref.String()
+	n.enter(StateBooting, n.Why, now)
+	if err := tx.Nodes().Put(n); err != nil {
+		return Orders{}, err
+	}
+	b.Slot, b.Image = n.Slot, n.Image
+	if order(b.Step) < order(StepSpec) {
+		err = advance(tx, n, &b, Event{Time: now, Step: StepSpec, Message: fmt.Sprintf("%s as %s with %s", n.MAC, n.Slot, img.Ref)})
+	} else {
+		err = tx.Boots().Put(b)
+	}
+	return Orders{Node: n, Slot: &s, Role: role, Image: img}, err
+}
+
+// hold lets the agent wait, and records it once.
+func (r *Registry) hold(tx Tx, n Node, b Boot, why string, now time.Time) (Orders, error) {
+	n.enter(StateWaiting, why, now)
+	if err := tx.Nodes().Put(n); err != nil {
+		return Orders{}, err
+	}
+	if k := len(b.Events); k > 0 && b.Events[k-1].Step == StepWait && b.Events[k-1].Message == why {
+		return Orders{Wait: why, Node: n}, nil
+	}
+	return Orders{Wait: why, Node: n}, advance(tx, n, &b, Event{Time: now, Step: StepWait, Message: why})
+}
+
+// Reported is one event as an agent tells it.
+type Reported struct {
+	// Seq counts the boot's events from 1.
+	Seq int
+	// Uptime is the time since the node's kernel started.
+	Uptime         time.Duration
+	Step           Step
+	Message, Error string
+}
+
+// Report takes an agent's events. Those taken before are dropped: the agent repeats itself until it hears
+// that the server has them.
+func (r *Registry) Report(ctx context.Context, mac MAC, token string, events []Reported) error {
+	now := r.now()
+	return r.Store.Update(ctx, func(tx Tx) error {
+		n, b, err := authentic(tx, mac, token)
+		if err != nil {
+			return err
+		}
+		for _, ev := range events {
+			if ev.Seq <= b.Taken {
+				continue
+			}
+			b.Taken = ev.Seq
+			if err := r.reported(tx, &n, &b, Event{Time: b.when(ev.Uptime, now), Step: ev.Step, Message: ev.Message, Error: ev.Error}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (r *Registry) reported(tx Tx, n *Node, b *Boot, ev Event) error {
+	n.LastSeen = ev.Time
+	if !b.Ended.IsZero() {
+		return tx.Nodes().Put(*n)
+	}
+	switch ev.Step {
+	case StepFail, StepReboot:
+		b.Ended = ev.Time
+		n.enter(StateFailed, firstOf(ev.Error, ev.Message), ev.Time)
+		if ev.Step == StepReboot {
+			n.enter(StateBooting, ev.Message, ev.Time)
+		}
+	default:
+		if n.State == StateFailed {
+			n.enter(StateBooting, "it gave a sign of life again", ev.Time)
+		}
+	}
+	if err := tx.Nodes().Put(*n); err != nil {
+		return err
+	}
+	return advance(tx, *n, b, ev)
+}
+
+// when is the time of an event that happened at this uptime; now, where hello was not heard.
+func (b Boot) when(uptime time.Duration, now time.Time) time.Time {
+	if b.Up.IsZero() || uptime <= 0 {
+		return now
+	}
+	return b.Up.Add(uptime)
+}
+
+// authentic gives the node and boot that the token belongs to.
+func authentic(tx Tx, mac MAC, token string) (Node, Boot, error) {
+	n, ok := tx.Nodes().Get(mac)
+	if !ok {
+		return Node{}, Boot{}, fmt.Errorf("roles: node %s: %w", mac, fs.ErrNotExist)
+	}
+	b, ok := latest(tx, n)
+	if !ok || b.Token == "" || subtle.ConstantTimeCompare([]byte(b.Token), []byte(token)) != 1 {
+		return Node{}, Boot{}, fmt.Errorf("roles: the token is not that of the latest boot of %s: %w", mac, fs.ErrPermission)
+	}
+	return n, b, nil
+}
+
+// newToken is 128 random bits: it cannot be guessed while a boot lasts.
+func newToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand
+	return hex.EncodeToString(b[:])
+}
+
+// describe puts the facts of a hello into a sentence.
+func (f Facts) describe() string {
+	s := fmt.Sprintf("%s %s", firstOf(f.Manufacturer, "unknown maker"), firstOf(f.Product, "unknown model"))
+	if i := f.Inventory; i != nil {
+		s += fmt.Sprintf(", %d CPUs, %d MiB, %d NICs, %d disks", i.CPUs, i.Memory, len(i.NICs), len(i.Disks))
+	}
+	return s
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// sentence is an error's text for people: without the io/fs kind at its end.
+func sentence(err error) string {
+	s := err.Error()
+	for _, kind := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrInvalid, fs.ErrPermission} {
+		if suffix := ": " + kind.Error(); errors.Is(err, kind) && len(s) > len(suffix) && s[len(s)-len(suffix):] == suffix {
+			return s[:len(s)-len(suffix)]
+		}
+	}
+	return s
+}

@@ -1,0 +1,265 @@
+package roles
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Reconciler watches over the nodes: it checks the health of those that should serve, makes them ready or
+// failed, and ends boots that went silent.
+type Reconciler struct {
+	// Registry is the rack. Required.
+	Registry *Registry
+	// Checker runs the health checks. Required.
+	Checker Checker
+	// Tick is how often it looks; zero means 1 s.
+	Tick time.Duration
+	// Silence is how long a boot may show no sign of life before it counts as failed; zero means 10 min:
+	// a big server tests its memory for some minutes after it was switched on.
+	Silence time.Duration
+	// Parallel bounds the checks that run at the same time; zero means 64.
+	Parallel int
+}
+
+// Defaults of a health check: a web server that hangs for three seconds, three times in a row, is down.
+const (
+	DefaultInterval = 5 * time.Second
+	DefaultTimeout  = 3 * time.Second
+	DefaultFailures = 3
+	// bootInterval is the pause between checks of a node that is coming up: people watch.
+	bootInterval = time.Second
+)
+
+// task is one node to be checked.
+type task struct {
+	node Node
+	boot Boot
+	role Role
+}
+
+// Run works until ctx ends.
+func (c *Reconciler) Run(ctx context.Context) error {
+	tick := c.Tick
+	if tick == 0 {
+		tick = time.Second
+	}
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	last := map[MAC]time.Time{}
+	for {
+		if err := c.pass(ctx, last); err != nil {
+			c.Registry.log().Error("reconcile", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// pass checks every node that is due. last holds when each was checked before.
+func (c *Reconciler) pass(ctx context.Context, last map[MAC]time.Time) error {
+	now := c.Registry.now()
+	tasks, silent, err := c.due(last, now)
+	if err != nil {
+		return err
+	}
+	limit := c.Parallel
+	if limit == 0 {
+		limit = 64
+	}
+	gate := make(chan struct{}, limit)
+	var wg sync.WaitGroup
+	for _, t := range tasks {
+		last[t.node.MAC] = now
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			c.check(ctx, t)
+		})
+	}
+	wg.Wait()
+	for _, n := range silent {
+		if err := c.giveUp(ctx, n, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// due gives the nodes to check now and those whose boot went silent.
+func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, silent []Node, err error) {
+	err = c.Registry.Store.View(func(tx Tx) error {
+		for n := range tx.Nodes().All() {
+			b, booted := latest(tx, n)
+			if !booted {
+				continue
+			}
+			if n.State == StateBooting && b.Ended.IsZero() && c.isSilent(b, now) {
+				silent = append(silent, n)
+				continue
+			}
+			interval, ok := c.interval(tx, n, b)
+			if !ok || now.Sub(last[n.MAC]) < interval {
+				continue
+			}
+			p, _ := tx.Pools().Get(n.Pool)
+			role, err := c.Registry.effective(tx, p.Role)
+			if err == nil {
+				tasks = append(tasks, task{n, b, role})
+			}
+		}
+		return nil
+	})
+	return tasks, silent, err
+}
+
+// interval is the pause between two checks of n; ok is false for a node that is not to be checked.
+func (c *Reconciler) interval(tx Tx, n Node, b Boot) (d time.Duration, ok bool) {
+	if n.Slot == "" || n.Pool == "" {
+		return 0, false
+	}
+	switch n.State {
+	case StateBooting:
+		// From its spec on the service may answer at any time, also when the agent's last words were lost.
+		return bootInterval, b.Ended.IsZero() && order(b.Step) >= order(StepSpec)
+	case StateReady:
+	case StateFailed:
+		if !b.Ready && b.Ended.IsZero() {
+			return 0, false
+		}
+	default:
+		return 0, false
+	}
+	p, _ := tx.Pools().Get(n.Pool)
+	role, err := c.Registry.effective(tx, p.Role)
+	if err != nil || role.Health == nil {
+		return 0, false
+	}
+	return role.Health.Interval.Or(DefaultInterval), true
+}
+
+func (c *Reconciler) isSilent(b Boot, now time.Time) bool {
+	limit := c.Silence
+	if limit == 0 {
+		limit = 10 * time.Minute
+	}
+	last := b.Started
+	if k := len(b.Events); k > 0 {
+		last = b.Events[k-1].Time
+	}
+	return now.Sub(last) > limit
+}
+
+// check runs one check and records what changed by it.
+func (c *Reconciler) check(ctx context.Context, t task) {
+	var err error
+	if h := t.role.Health; h != nil {
+		cctx, cancel := context.WithTimeout(ctx, h.Timeout.Or(DefaultTimeout))
+		err = c.Checker.Check(cctx, *h, t.node)
+		cancel()
+	} else if order(t.boot.Step) < order(StepSwitchRoot) {
+		return
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	if err := c.record(ctx, t, err); err != nil {
+		c.Registry.log().Error("health check not recorded", "mac", t.node.MAC, "err", err)
+	}
+}
+
+// record applies the outcome of a check, unless the node has moved on meanwhile.
+func (c *Reconciler) record(ctx context.Context, t task, failure error) error {
+	if failure == nil && t.node.State == StateReady && t.node.Failures == 0 {
+		return nil
+	}
+	r := c.Registry
+	now := r.now()
+	return r.Store.Update(ctx, func(tx Tx) error {
+		n, ok := tx.Nodes().Get(t.node.MAC)
+		if !ok || n.Boot != t.boot.ID || n.Slot != t.node.Slot || n.State != t.node.State {
+			return nil
+		}
+		b, ok := latest(tx, n)
+		if !ok {
+			return nil
+		}
+		if failure == nil {
+			return r.passed(tx, n, b, now)
+		}
+		return r.unhealthy(tx, n, b, t.role, failure, now)
+	})
+}
+
+func (r *Registry) passed(tx Tx, n Node, b Boot, now time.Time) error {
+	was := n.State
+	n.Failures = 0
+	if was != StateReady {
+		if b.Ended.IsZero() {
+			b.Ended, b.Ready = now, true
+		}
+		n.enter(StateReady, n.Why, now)
+		msg := fmt.Sprintf("serves as %s at %s", n.Slot, n.Address)
+		r.log().Info("node is ready", "mac", n.MAC, "node", n.Slot, "pool", n.Pool, "seconds", int(now.Sub(b.Started).Seconds()))
+		if err := advance(tx, n, &b, Event{Time: now, Step: StepReady, Message: msg}); err != nil {
+			return err
+		}
+	}
+	return tx.Nodes().Put(n)
+}
+
+func (r *Registry) unhealthy(tx Tx, n Node, b Boot, role Role, failure error, now time.Time) error {
+	if n.State == StateBooting {
+		// It is not up yet: said once a boot and change of reason, or the timeline would drown.
+		if k := len(b.Events); k > 0 && b.Events[k-1].Step == StepHealth && b.Events[k-1].Error == failure.Error() {
+			return nil
+		}
+		if order(b.Step) < order(StepSwitchRoot) {
+			return nil
+		}
+		return advance(tx, n, &b, Event{Time: now, Step: StepHealth, Error: failure.Error()})
+	}
+	n.Failures++
+	limit := role.Health.Failures
+	if limit == 0 {
+		limit = DefaultFailures
+	}
+	if n.State == StateReady && n.Failures >= limit {
+		n.enter(StateFailed, fmt.Sprintf("%d health checks in a row failed: %v", n.Failures, failure), now)
+		r.log().Warn("node failed", "mac", n.MAC, "node", n.Slot, "pool", n.Pool, "err", failure)
+		if _, err := tx.Append(Event{Time: now, Node: n.MAC, Name: n.Slot, Boot: b.ID, Step: StepHealth, Error: n.Why}); err != nil {
+			return err
+		}
+	}
+	return tx.Nodes().Put(n)
+}
+
+// giveUp ends a boot that went silent.
+func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) error {
+	r := c.Registry
+	return r.Store.Update(ctx, func(tx Tx) error {
+		n, ok := tx.Nodes().Get(silent.MAC)
+		if !ok || n.Boot != silent.Boot {
+			return nil
+		}
+		b, ok := latest(tx, n)
+		if !ok || !b.Ended.IsZero() || !c.isSilent(b, now) {
+			return nil
+		}
+		why := fmt.Sprintf("no sign of life since step %s; look at its console: is it on, and set to boot from the network?", firstOf(string(b.Step), "power"))
+		n.enter(StateFailed, why, now)
+		if err := tx.Nodes().Put(n); err != nil {
+			return err
+		}
+		r.log().Warn("boot went silent", "mac", n.MAC, "node", n.Slot, "step", b.Step)
+		if err := advance(tx, n, &b, Event{Time: now, Step: StepFail, Error: why}); err != nil {
+			return err
+		}
+		b.Ended = now
+		return tx.Boots().Put(b)
+	})
+}
