@@ -120,7 +120,7 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 		if t.Retry == "" && n.Slot != "" {
 			b.Image = t.Image.Ref.String()
 		}
-		ev := Event{Time: now, Step: StepScript, Message: n.Why}
+		ev := Event{Time: now, Step: StepScript, Message: firstOf(n.Joined, n.Why)}
 		if t.Retry != "" {
 			ev.Error = t.Retry
 		}
@@ -131,7 +131,7 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 		return nil
 	})
 	if err == nil {
-		r.log().Info("script", "mac", mac, "node", t.Node.Slot, "pool", t.Node.Pool, "image", t.Image.Ref, "why", t.Node.Why)
+		r.log().Info("script", "mac", mac, "node", t.Node.Slot, "pool", t.Node.Pool, "image", t.Image.Ref, "why", firstOf(t.Node.Joined, t.Node.Why))
 	}
 	return t, err
 }
@@ -271,7 +271,7 @@ func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time) (Orders, error) 
 		return Orders{Reboot: why, Node: n}, advance(tx, n, &b, Event{Time: now, Step: StepReboot, Message: why})
 	}
 	n.Image = img.Ref.String()
-	n.enter(StateBooting, n.Why, now)
+	n.enter(StateBooting, "", now)
 	if err := tx.Nodes().Put(n); err != nil {
 		return Orders{}, err
 	}

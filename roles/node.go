@@ -43,12 +43,13 @@ type Node struct {
 	// Address is the slot's, or the dynamic lease's where it has no slot. Derived from the slot when
 	// there is one.
 	Address netip.Addr `json:"address"`
-	// State in one word, Why in a sentence: how it got its pool, what it waits for, what failed.
+	// State in one word, since when, and Why in a sentence: what it waits for, what failed.
 	State State     `json:"state"`
 	Since time.Time `json:"since"`
 	Why   string    `json:"why,omitempty"`
-	// Match explains, rule by rule, why this machine is in this pool.
-	Match []string `json:"match,omitempty"`
+	// Joined says how it got its slot, Match rule by rule.
+	Joined string   `json:"joined,omitempty"`
+	Match  []string `json:"match,omitempty"`
 	// Replaced tells that another machine took over this one's slot.
 	Replaced *Replacement `json:"replaced,omitempty"`
 	// Released says that an operator took it out of its pool: rules leave it alone until it is assigned.

@@ -142,7 +142,7 @@ func (r *Registry) reassign(tx Tx, n Node, pool, slot string) (Node, error) {
 			// It was on its way elsewhere and stays after all; the next check makes it ready.
 			n.enter(StateBooting, "stays in "+pool, now)
 		}
-		n.Why = "assigned to pool " + pool + " by an operator"
+		n.Joined = "assigned to pool " + pool + " by an operator"
 		return n, tx.Nodes().Put(n)
 	case has && (n.State == StateReady || n.State == StateBooting || n.State == StateDraining):
 		n.enter(StateDraining, fmt.Sprintf("moves from %s to %s at its next boot", n.Slot, firstOf(slot, pool)), now)

@@ -28,9 +28,12 @@ func views(tx Tx) []PoolView {
 // settle resolves n and puts it where it belongs. It returns the node as stored.
 func settle(tx Tx, n Node, now time.Time) (Node, Placement, error) {
 	p := Resolve(n, views(tx), now)
-	if p.Slot == "" || p.Slot == n.Slot {
+	if p.Slot == "" {
 		n.Why, n.Match = p.Why, p.Match
 		return n, p, tx.Nodes().Put(n)
+	}
+	if p.Slot == n.Slot {
+		return n, p, nil
 	}
 	n, err := occupy(tx, n, p, now)
 	return n, p, err
@@ -56,7 +59,7 @@ func occupy(tx Tx, n Node, p Placement, now time.Time) (Node, error) {
 		return n, err
 	}
 	n.Pool, n.Slot, n.Name, n.Address = p.Pool, s.Name, s.Name, s.Address
-	n.Why, n.Match, n.Replaced = p.Why, p.Match, nil
+	n.Why, n.Joined, n.Match, n.Replaced = "", p.Why, p.Match, nil
 	return n, tx.Nodes().Put(n)
 }
 
@@ -71,7 +74,7 @@ func vacate(tx Tx, n Node, now time.Time) (Node, error) {
 			return n, err
 		}
 	}
-	n.Slot, n.Name, n.Address = "", "", n.Facts.Address
+	n.Slot, n.Name, n.Address, n.Joined = "", "", n.Facts.Address, ""
 	return n, tx.Nodes().Put(n)
 }
 
@@ -122,7 +125,7 @@ func begin(tx Tx, n *Node, at time.Time) (Boot, error) {
 	b := Boot{ID: id, Node: n.MAC, Started: at, Slot: n.Slot}
 	n.Boot, n.Failures = id, 0
 	if n.State != StateDraining {
-		n.enter(StateBooting, n.Why, at)
+		n.enter(StateBooting, "", at)
 	}
 	return b, tx.Boots().Put(b)
 }

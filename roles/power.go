@@ -83,7 +83,7 @@ func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction) er
 			}
 		}
 		if n.State != StateDraining {
-			n.enter(StateOff, n.Why, now)
+			n.enter(StateOff, "switched off by an operator", now)
 		}
 		ev.Node, ev.Name = n.MAC, n.Slot
 		if _, err := tx.Append(ev); err != nil {

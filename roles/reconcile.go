@@ -202,7 +202,7 @@ func (r *Registry) passed(tx Tx, n Node, b Boot, now time.Time) error {
 		if b.Ended.IsZero() {
 			b.Ended, b.Ready = now, true
 		}
-		n.enter(StateReady, n.Why, now)
+		n.enter(StateReady, "", now)
 		msg := fmt.Sprintf("serves as %s at %s", n.Slot, n.Address)
 		r.log().Info("node is ready", "mac", n.MAC, "node", n.Slot, "pool", n.Pool, "seconds", int(now.Sub(b.Started).Seconds()))
 		if err := advance(tx, n, &b, Event{Time: now, Step: StepReady, Message: msg}); err != nil {

@@ -74,7 +74,7 @@ func resolveMember(n Node, pools []PoolView, now time.Time) Placement {
 	p := pools[i]
 	for _, s := range p.Slots {
 		if s.Node == n.MAC && (n.WantSlot == "" || n.WantSlot == s.Name) {
-			return Placement{Pool: p.Name, Slot: s.Name, Why: n.Why, Match: n.Match}
+			return Placement{Pool: p.Name, Slot: s.Name, Why: n.Joined, Match: n.Match}
 		}
 	}
 	why := "assigned to pool " + p.Name + " by an operator"
