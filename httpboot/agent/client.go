@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Bounds of one exchange with a boot server.
+const (
+	// replySize bounds a reply: a spec with its files.
+	replySize = 16 << 20
+	// callTimeout is for one short call. A server under a boot storm may take seconds.
+	callTimeout = 15 * time.Second
+	// PollHold is the longest that a server holds a Poll: below the idle time-out of common middleboxes.
+	PollHold = 25 * time.Second
+)
+
+// client talks to the boot servers: to one until it fails, then to the next.
+type client struct {
+	http    *http.Client
+	servers []string
+
+	mu sync.Mutex
+	// at is the server that answered last.
+	at int // guarded by mu
+}
+
+// httpClient is made for a boot: no proxy, short dials, few connections.
+func httpClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		DialContext:           dialer.DialContext,
+		MaxIdleConnsPerHost:   2,
+		IdleConnTimeout:       30 * time.Second,
+		ResponseHeaderTimeout: PollHold + callTimeout,
+	}}
+}
+
+// call posts in as JSON to path and reads the reply into out (unless nil). It tries every server once,
+// the one that answered last first, and gives each timeout. The error names every server; it wraps the
+// kind of what the last one said: fs.ErrPermission for a refused token, fs.ErrNotExist, fs.ErrInvalid.
+func (c *client) call(ctx context.Context, timeout time.Duration, path string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	first := c.at
+	c.mu.Unlock()
+	var errs []error
+	for i := range c.servers {
+		at := (first + i) % len(c.servers)
+		err := c.post(ctx, timeout, c.servers[at]+path, body, out)
+		if err == nil {
+			c.mu.Lock()
+			c.at = at
+			c.mu.Unlock()
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", c.servers[at], err))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *client) post(ctx context.Context, timeout time.Duration, url string, body []byte, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.http.Do(req)
+	if err != nil {
+		return plain(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, replySize+1))
+	switch {
+	case err != nil:
+		return plain(err)
+	case res.StatusCode/100 != 2:
+		return statusError(res.StatusCode, b)
+	case out == nil:
+		return nil
+	case len(b) > replySize:
+		return fmt.Errorf("the reply is larger than %d MiB", replySize>>20)
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return fmt.Errorf("the reply is not what this agent understands: %w", err)
+	}
+	return nil
+}
+
+// kinds is the server's table of errors, read backwards.
+var kinds = map[int]error{
+	http.StatusBadRequest: fs.ErrInvalid,
+	http.StatusForbidden:  fs.ErrPermission,
+	http.StatusNotFound:   fs.ErrNotExist,
+	http.StatusConflict:   fs.ErrExist,
+}
+
+// statusError carries the server's sentence and the error's kind.
+func statusError(code int, body []byte) error {
+	text := strings.TrimSpace(string(body[:min(len(body), 300)]))
+	if kind, ok := kinds[code]; ok {
+		return &refusal{text, kind}
+	}
+	return fmt.Errorf("status %d: %s", code, text)
+}
+
+// refusal is an answer of the server that says no: another try is of little use until something changes.
+type refusal struct {
+	text string
+	kind error
+}
+
+func (r *refusal) Error() string { return "the server says: " + r.text }
+func (r *refusal) Unwrap() error { return r.kind }
+
+// plain shortens net/http's error, which repeats the URL.
+func plain(err error) error {
+	var u interface{ Unwrap() error }
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("no answer in time")
+	}
+	if errors.As(err, &u) {
+		if inner := u.Unwrap(); inner != nil {
+			return inner
+		}
+	}
+	return err
+}

@@ -1,0 +1,149 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Linux is the System of a real machine. The agent must be process 1, in an initramfs.
+type Linux struct{}
+
+// Mount implements System.
+func (Linux) Mount(source, target, fstype string, flags uintptr, data string) error {
+	return unix.Mount(source, target, fstype, flags, data)
+}
+
+// Unmount implements System.
+func (Linux) Unmount(target string) error {
+	err := unix.Unmount(target, unix.MNT_DETACH)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
+
+// LoadModule implements System with finit_module(2). A compressed module is left to the kernel
+// (CONFIG_MODULE_DECOMPRESS, Linux 5.17); the agent carries no decompressor.
+func (Linux) LoadModule(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	flags := 0
+	if !strings.HasSuffix(file, ".ko") {
+		flags = unix.MODULE_INIT_COMPRESSED_FILE
+	}
+	err = unix.FinitModule(int(f.Fd()), "", flags)
+	if err == nil || errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return &os.PathError{Op: "finit_module", Path: file, Err: err}
+}
+
+// Kernel implements System.
+func (Linux) Kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(u.Release[:])
+}
+
+// SetTime implements System. The hardware clock is left to the image's time service.
+func (Linux) SetTime(t time.Time) error {
+	tv := unix.NsecToTimeval(t.UnixNano())
+	return unix.Settimeofday(&tv)
+}
+
+// SetHostname implements System.
+func (Linux) SetHostname(name string) error { return unix.Sethostname([]byte(name)) }
+
+// Reboot implements System. It refuses where it is not process 1: a test run on a workstation must not
+// restart it.
+func (Linux) Reboot() error {
+	if os.Getpid() != 1 {
+		return errors.New("agent: not process 1: no restart")
+	}
+	unix.Sync()
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}
+
+// SwitchRoot implements System. Until the first file system has moved nothing is lost, and it may be
+// called again; after that an error means that the machine can only restart.
+func (Linux) SwitchRoot(root, init string, args []string) error {
+	if os.Getpid() != 1 {
+		return errors.New("agent: not process 1: no switch_root")
+	}
+	for _, dir := range apiDirs {
+		if err := os.MkdirAll(root+dir, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(dir, root+dir, "", unix.MS_MOVE, ""); err != nil {
+			return fmt.Errorf("move %s: %w", dir, err)
+		}
+	}
+	if err := freeInitramfs(); err != nil {
+		// A few MB stay in use: a pity, and no reason to fail a boot.
+		fmt.Fprintln(os.Stderr, "muster: initramfs kept:", err)
+	}
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("move %s to /: %w", root, err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
+	}
+	if err := os.Chdir("/"); err != nil {
+		return err
+	}
+	env := []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=linux", "HOME=/"}
+	return &os.PathError{Op: "exec", Path: init, Err: unix.Exec(init, append([]string{init}, args...), env)}
+}
+
+// freeInitramfs deletes what the kernel unpacked, which is RAM. It touches nothing but a root that is a
+// ramfs or tmpfs, and never crosses into a mounted file system.
+func freeInitramfs() error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/", &fs); err != nil {
+		return err
+	}
+	if fs.Type != unix.RAMFS_MAGIC && fs.Type != unix.TMPFS_MAGIC {
+		return fmt.Errorf("/ is no initramfs (type %#x)", fs.Type)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat("/", &st); err != nil {
+		return err
+	}
+	return removeTree("/", st.Dev)
+}
+
+func removeTree(dir string, dev uint64) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		path := strings.TrimSuffix(dir, "/") + "/" + e.Name()
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil || st.Dev != dev {
+			continue
+		}
+		if e.IsDir() {
+			errs = append(errs, removeTree(path, dev))
+		}
+		// A directory that still holds a mount stays, as it must.
+		if err := os.Remove(path); err != nil && !e.IsDir() {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,153 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Where the parts of the root are put together, in the initramfs.
+const (
+	lowerDir = "/ro"
+	upperDir = "/rw"
+	sysroot  = "/sysroot"
+)
+
+// mounted is what has to be undone when a later step fails, last first.
+type mounted []string
+
+func (m mounted) undo(sys System) {
+	for i := len(m) - 1; i >= 0; i-- {
+		sys.Unmount(m[i])
+	}
+}
+
+// mountRoot puts the root together: the image read-only, RAM over it.
+func (a *Agent) mountRoot(ctx context.Context, root Mount) (mounted, error) {
+	var done mounted
+	for _, name := range []string{"nfs", "nfsv3", "overlay"} {
+		if err := a.mods.load(a.System, name); err != nil {
+			a.Console.Fail("%v", err)
+		}
+	}
+	root.ReadOnly = true
+	if err := os.MkdirAll(a.path(lowerDir), 0o755); err != nil {
+		return done, err
+	}
+	if err := a.mountNFS(ctx, root, a.path(lowerDir)); err != nil {
+		return done, err
+	}
+	done = append(done, a.path(lowerDir))
+	steps := []struct{ source, target, fstype, data string }{
+		// Half of the memory: what a node writes outside of its volumes; the rest is for its work.
+		{"muster", upperDir, "tmpfs", "mode=0755,size=50%"},
+		{"muster", sysroot, "overlay", "lowerdir=" + a.path(lowerDir) + ",upperdir=" + a.path(upperDir+"/upper") +
+			",workdir=" + a.path(upperDir+"/work")},
+	}
+	for _, s := range steps {
+		if err := os.MkdirAll(a.path(s.target), 0o755); err != nil {
+			return done, err
+		}
+		if err := a.System.Mount(s.source, a.path(s.target), s.fstype, 0, s.data); err != nil {
+			return done, fmt.Errorf("mount %s on %s: %w", s.fstype, s.target, err)
+		}
+		done = append(done, a.path(s.target))
+		if s.fstype == "tmpfs" {
+			for _, dir := range []string{"/upper", "/work"} {
+				if err := os.MkdirAll(a.path(upperDir+dir), 0o755); err != nil {
+					return done, err
+				}
+			}
+		}
+	}
+	return done, nil
+}
+
+// mountIn mounts m inside of the root.
+func (a *Agent) mountIn(ctx context.Context, m Mount) error {
+	dir, err := inRoot{a.path(sysroot)}.mkdirAll(m.Target)
+	if err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	defer dir.Close()
+	return a.mountNFS(ctx, m, handle(dir))
+}
+
+// mountNFS mounts m on dir. mount(2) may hang for minutes while a server restarts: the console says so.
+func (a *Agent) mountNFS(ctx context.Context, m Mount, dir string) error {
+	source, data, flags := nfsArgs(m)
+	stop := a.remind(ctx, fmt.Sprintf("still mounting %s: does the NFS server %s answer?", source, m.Server))
+	defer stop()
+	if err := a.System.Mount(source, dir, "nfs", flags, data); err != nil {
+		return fmt.Errorf("mount %s (NFSv3, port %d, mountd %d): %w", source, nfsPort(m), mountPort(m), err)
+	}
+	return nil
+}
+
+// nfsArgs gives the arguments of mount(2). The kernel itself asks mountd, given its address and port: no
+// portmapper and no mount.nfs are needed. nolock: locks stay in the node, as no statd runs this early; a
+// state directory has one user only. hard, the kernel's default, makes a write wait for a server that
+// restarts rather than fail.
+func nfsArgs(m Mount) (source, data string, flags uintptr) {
+	opts := []string{"vers=3", "nolock", "proto=tcp", "sec=sys", "hard",
+		"addr=" + m.Server.String(), fmt.Sprintf("port=%d", nfsPort(m)),
+		"mountaddr=" + m.Server.String(), fmt.Sprintf("mountport=%d", mountPort(m)), "mountvers=3", "mountproto=tcp"}
+	if m.ReadOnly {
+		flags |= unix.MS_RDONLY
+		opts = append(opts, "ro")
+	}
+	if m.Options != "" {
+		opts = append(opts, m.Options)
+	}
+	return m.Server.String() + ":" + m.Path, strings.Join(opts, ","), flags
+}
+
+func nfsPort(m Mount) int {
+	if m.Port == 0 {
+		return 2049
+	}
+	return m.Port
+}
+
+func mountPort(m Mount) int {
+	if m.MountPort == 0 {
+		return nfsPort(m)
+	}
+	return m.MountPort
+}
+
+// checkMount says what is wrong with m; target says whether it needs one.
+func checkMount(m Mount, target bool) error {
+	switch {
+	case m.Type != "nfs":
+		return fmt.Errorf("mount type %q: this agent mounts nfs only", m.Type)
+	case !m.Server.Is4():
+		return fmt.Errorf("mount server %q is not an IPv4 address", m.Server)
+	case m.Path != path.Clean(m.Path) || !path.IsAbs(m.Path):
+		return fmt.Errorf("mount path %q is not absolute and clean", m.Path)
+	case m.Port < 0 || m.Port > 65535 || m.MountPort < 0 || m.MountPort > 65535:
+		return fmt.Errorf("mount ports %d and %d: not 0–65535", m.Port, m.MountPort)
+	case target && !cleanPath(m.Target):
+		return fmt.Errorf("mount target %q is not absolute and clean", m.Target)
+	}
+	return nil
+}
+
+// remind shows text every half minute until the returned function is called, which waits for the end of
+// the goroutine behind it.
+func (a *Agent) remind(ctx context.Context, text string) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for sleep(ctx, 30*time.Second) == nil {
+			a.Console.Remind("%s", text)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
