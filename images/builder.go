@@ -1,0 +1,228 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Builder builds images with mmdebstrap and publishes them in a catalog. Its fields are set before the
+// first build and not changed.
+type Builder struct {
+	// Catalog is where images are published. Required.
+	Catalog *Catalog
+	// Cache is the directory of packages that builds share; it is made when it is missing. Required.
+	Cache string
+	// Agent is the path of muster-init, which becomes the initrd's /init. Required.
+	Agent string
+	// Mmdebstrap is the program; empty means mmdebstrap, from PATH.
+	Mmdebstrap string
+	// Etc is the host's /etc, of which the package sources are read; nil means the real one.
+	Etc fs.FS
+	// Logger gets a line for each build; nil is silent. What the build's programs say is in its own log.
+	Logger *slog.Logger
+}
+
+// Options are those of one build.
+type Options struct {
+	// Overlays are copied over the root in this order, before the recipe's own. In one whose files have
+	// mode 0444, as in an embed.FS, files become 0644, or 0755 when they begin with "#!".
+	Overlays []fs.FS
+	// Progress is called from time to time, never concurrently, and must not block; nil: nobody listens.
+	Progress func(Progress)
+	// Keep leaves the current version as it is; otherwise the new one becomes current.
+	Keep bool
+}
+
+// logsKept is the number of build logs that are kept of an image.
+const logsKept = 10
+
+// Build makes a new version of the image name and publishes it. When it fails, or ctx ends, nothing is left
+// of it but its log, <catalog>/<name>/build-<n>.log, which the error names. A second build of the name at
+// the same time is refused with an error that wraps fs.ErrExist.
+func (b *Builder) Build(ctx context.Context, name string, recipe Recipe, opts Options) (Image, error) {
+	recipe, err := recipe.complete(name)
+	if err != nil {
+		return Image{}, err
+	}
+	if err := b.ready(); err != nil {
+		return Image{}, err
+	}
+	unlock, err := b.Catalog.lock(name)
+	if err != nil {
+		return Image{}, err
+	}
+	defer unlock()
+	version, err := b.Catalog.reserve(name)
+	if err != nil {
+		return Image{}, err
+	}
+	dir := filepath.Join(b.Catalog.Dir, name)
+	logPath := filepath.Join(dir, fmt.Sprintf("build-%d.log", version))
+	log, err := os.Create(logPath)
+	if err != nil {
+		return Image{}, fmt.Errorf("images: %w", err)
+	}
+	defer log.Close()
+	pruneLogs(dir, version-logsKept)
+
+	work := &build{
+		Builder: b, recipe: recipe, opts: opts, log: log, progress: newProgress(opts.Progress),
+		dir: filepath.Join(dir, fmt.Sprintf("%s%d", partialPrefix, version)),
+		img: Image{Ref: Ref{name, version}, Arch: arch, Flavour: recipe.Kernel},
+	}
+	img, err := work.run(ctx)
+	if err != nil {
+		err = errors.Join(err, os.RemoveAll(work.dir))
+		fmt.Fprintln(log, "E:", err)
+		return Image{}, fmt.Errorf("images: build %s: %w (log: %s)", name, err, logPath)
+	}
+	b.logger().Info("image built", "image", img.Ref.String(), "kernel", img.Kernel, "took", time.Since(work.progress.started).Round(time.Second))
+	return img, nil
+}
+
+func (b *Builder) logger() *slog.Logger {
+	if b.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return b.Logger
+}
+
+// pruneLogs removes the logs of build last and of older ones.
+func pruneLogs(dir string, last int) {
+	logs, _ := filepath.Glob(filepath.Join(dir, "build-*.log"))
+	for _, l := range logs {
+		if n := versionOf(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(l), "build-"), ".log")); n > 0 && n <= last {
+			_ = os.Remove(l) // the next build tries again
+		}
+	}
+}
+
+// build is one build under way.
+type build struct {
+	*Builder
+	recipe   Recipe
+	opts     Options
+	log      *os.File
+	progress *progress
+	dir      string // partial: becomes the version's directory
+	img      Image
+}
+
+// run makes everything in the partial directory and publishes it.
+func (w *build) run(ctx context.Context) (Image, error) {
+	tree := filepath.Join(w.dir, TreeDir)
+	if err := os.MkdirAll(w.dir, 0o755); err != nil {
+		return Image{}, err
+	}
+	w.progress.enter(StagePrepare, "reading package lists")
+	if err := w.debootstrap(ctx, tree); err != nil {
+		return Image{}, err
+	}
+	if err := keepPackages(tree, w.archives()); err != nil {
+		return Image{}, err
+	}
+	w.progress.enter(StageTree, "copying the overlay, enabling services")
+	if err := dress(ctx, tree, w.img.Ref, w.recipe, w.overlays(), w.log); err != nil {
+		return Image{}, err
+	}
+	w.progress.enter(StageInitrd, "making the initrd")
+	if err := w.kernel(tree); err != nil {
+		return Image{}, err
+	}
+	w.progress.enter(StageManifest, "digesting every file")
+	t, err := writeManifest(ctx, w.dir)
+	if err != nil {
+		return Image{}, err
+	}
+	w.img.Digest, w.img.Files, w.img.Size = t.digest, t.files, t.size
+	w.progress.enter(StagePublish, "writing to disk")
+	w.img.Built = time.Now().UTC().Truncate(time.Second)
+	img, err := w.Catalog.publish(w.dir, w.img)
+	if err != nil {
+		return Image{}, err
+	}
+	if !w.opts.Keep {
+		if err := w.Catalog.SetCurrent(img.Ref); err != nil {
+			return Image{}, err
+		}
+		img.Current = true
+	}
+	w.progress.enter(StageDone, img.Ref.String()+" is ready")
+	return img, nil
+}
+
+// debootstrap runs mmdebstrap into tree.
+func (w *build) debootstrap(ctx context.Context, tree string) error {
+	if err := os.MkdirAll(w.archives(), 0o755); err != nil {
+		return err
+	}
+	etc := w.Etc
+	if etc == nil {
+		etc = os.DirFS("/etc")
+	}
+	d := debstrap{
+		program: w.program(), tree: tree, cache: w.archives(), suite: w.recipe.Suite,
+		packages: w.recipe.packages(), sources: aptSources(etc, w.recipe.Suite, w.recipe.Mirror),
+	}
+	cmd := d.command()
+	fmt.Fprintf(w.log, "I: muster: %q\n", cmd.Args)
+	out := &lineWriter{w: w.log, fn: w.progress.line}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := isolated(ctx, cmd)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if len(out.errs) > 0 {
+		err = fmt.Errorf("%s: %w", strings.Join(out.errs, "; "), err)
+	}
+	return fmt.Errorf("mmdebstrap: %w", err)
+}
+
+func (b *Builder) archives() string { return filepath.Join(b.Cache, "archives") }
+
+func (b *Builder) program() string {
+	if b.Mmdebstrap == "" {
+		return "mmdebstrap"
+	}
+	return b.Mmdebstrap
+}
+
+func (w *build) overlays() []fs.FS {
+	if w.recipe.Overlay == "" {
+		return w.opts.Overlays
+	}
+	return append(w.opts.Overlays[:len(w.opts.Overlays):len(w.opts.Overlays)], os.DirFS(w.recipe.Overlay))
+}
+
+// kernel takes the kernel out of the tree and makes the initrd for it.
+func (w *build) kernel(tree string) error {
+	kernel, initrd := filepath.Join(w.dir, KernelFile), filepath.Join(w.dir, InitrdFile)
+	release, err := takeKernel(tree, kernel)
+	if err != nil {
+		return err
+	}
+	w.img.Kernel = release
+	f, err := os.Create(initrd)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := writeInitrd(f, tree, release, w.recipe.Kernel, w.Agent); err != nil {
+		return err
+	}
+	for path, size := range map[string]*int64{kernel: &w.img.KernelSize, initrd: &w.img.InitrdSize} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		*size = info.Size()
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package images
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+)
+
+// Catalog keeps the published versions: <Dir>/<name>/<version>/{tree,vmlinuz,initrd.img,manifest,image.json},
+// with <Dir>/<name>/current a symbolic link to a version. It holds no state in memory: several processes
+// may use one directory.
+type Catalog struct {
+	// Dir is the directory of all images. It is made when it is missing.
+	Dir string
+}
+
+// currentLink is the symbolic link in an image's directory that names its current version.
+const currentLink = "current"
+
+// Find gives the version that ref names; version 0 is the current one. The error wraps fs.ErrNotExist when
+// there is none, and says how to build it.
+func (c *Catalog) Find(ref Ref) (Image, error) {
+	current, err := c.current(ref.Name)
+	if err != nil {
+		return Image{}, err
+	}
+	version := ref.Version
+	if version == 0 {
+		version = current
+	}
+	if version == 0 {
+		return Image{}, c.missing(ref)
+	}
+	img, err := c.read(Ref{ref.Name, version})
+	img.Current = version == current
+	return img, err
+}
+
+// missing is the error for a ref that names nothing. It tells an image that was never built from a version
+// that is gone: what to do differs.
+func (c *Catalog) missing(ref Ref) error {
+	versions, _ := c.versions(ref.Name)
+	switch {
+	case len(versions) == 0:
+		return fmt.Errorf("images: there is no image %q: build it: muster image build %s: %w", ref, ref.Name, fs.ErrNotExist)
+	case ref.Version == 0:
+		return fmt.Errorf("images: no version of %q is current (there are %v): build it: muster image build %s: %w", ref.Name, versions, ref.Name, fs.ErrNotExist)
+	}
+	return fmt.Errorf("images: there is no image %q (there are versions %v): build it: muster image build %s: %w", ref, versions, ref.Name, fs.ErrNotExist)
+}
+
+// read loads one version's image.json.
+func (c *Catalog) read(ref Ref) (Image, error) {
+	dir := c.dir(ref)
+	b, err := os.ReadFile(filepath.Join(dir, ImageFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Image{}, c.missing(ref)
+	}
+	if err != nil {
+		return Image{}, fmt.Errorf("images: %w", err)
+	}
+	var img Image
+	if err := json.Unmarshal(b, &img); err != nil {
+		return Image{}, fmt.Errorf("images: %s: %w", filepath.Join(dir, ImageFile), err)
+	}
+	img.Ref, img.Dir = ref, dir
+	return img, nil
+}
+
+// List gives every published version, by name and version. What is not a version's directory is passed
+// over. It is empty when Dir does not exist.
+func (c *Catalog) List() ([]Image, error) {
+	names, err := c.names()
+	if err != nil {
+		return nil, err
+	}
+	var all []Image
+	for _, name := range names {
+		versions, err := c.versions(name)
+		if err != nil {
+			return nil, err
+		}
+		current, err := c.current(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versions {
+			img, err := c.read(Ref{name, v})
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed since we listed the directory
+			}
+			if err != nil {
+				return nil, err
+			}
+			img.Current = v == current
+			all = append(all, img)
+		}
+	}
+	return all, nil
+}
+
+// names gives the directories that can be images.
+func (c *Catalog) names() ([]string, error) {
+	entries, err := os.ReadDir(c.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && ValidName(e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// versions gives the version directories of an image, rising.
+func (c *Catalog) versions(name string) ([]int, error) {
+	entries, err := os.ReadDir(filepath.Join(c.Dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	var all []int
+	for _, e := range entries {
+		if v := versionOf(e.Name()); v > 0 && e.IsDir() {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, cmp.Compare)
+	return all, nil
+}
+
+// versionOf reads a version's directory name; 0 for anything else ("007", "-1", "current").
+func versionOf(s string) int {
+	v, err := strconv.Atoi(s)
+	if err != nil || v < 1 || strconv.Itoa(v) != s {
+		return 0
+	}
+	return v
+}
+
+// current reads the link; 0 without one.
+func (c *Catalog) current(name string) (int, error) {
+	if !ValidName(name) {
+		return 0, fmt.Errorf("images: %q is not an image name: %w", name, fs.ErrInvalid)
+	}
+	target, err := os.Readlink(filepath.Join(c.Dir, name, currentLink))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("images: %w", err)
+	}
+	return versionOf(target), nil
+}
+
+// dir is where a version is.
+func (c *Catalog) dir(ref Ref) string {
+	return filepath.Join(c.Dir, ref.Name, strconv.Itoa(ref.Version))
+}
+
+// SetCurrent makes a published version the one that its name alone means. Readers see the old or the new
+// one, never none.
+func (c *Catalog) SetCurrent(ref Ref) error {
+	if ref.Version == 0 {
+		return fmt.Errorf("images: %q names no version (want %s:N): %w", ref, ref.Name, fs.ErrInvalid)
+	}
+	if _, err := c.Find(ref); err != nil {
+		return err
+	}
+	dir := filepath.Join(c.Dir, ref.Name)
+	// The temporary name carries the version: two callers that set different versions do not collide.
+	tmp := filepath.Join(dir, fmt.Sprintf("%s%s-%d", partialPrefix, currentLink, ref.Version))
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("images: %w", err)
+	}
+	if err := os.Symlink(strconv.Itoa(ref.Version), tmp); err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, currentLink)); err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	return syncDir(dir)
+}
+
+// Open opens a version's kernel or initrd for reading. Any other name does not exist: what is asked for may
+// come from the network. The file never lies outside of the version's directory.
+func (c *Catalog) Open(ref Ref, file string) (*os.File, error) {
+	if file != KernelFile && file != InitrdFile {
+		return nil, fmt.Errorf("images: %q is not a boot file: %w", file, fs.ErrNotExist)
+	}
+	img, err := c.Find(ref)
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(img.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	defer root.Close()
+	f, err := root.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("images: %s: %w", ref, err)
+	}
+	return f, nil
+}

@@ -1,0 +1,141 @@
+package images
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/u-root/u-root/pkg/cpio"
+)
+
+// ModulesList is the initrd's file with the names of the modules that the agent loads in every boot, one a
+// line, in order; a name without a module in modules.dep is built in or absent and is no error.
+const ModulesList = "/etc/muster/modules"
+
+// initrdWindow bounds zstd's window: the kernel's decompressor needs as much memory at once, before it has
+// much.
+const initrdWindow = 8 << 20
+
+// initrdDirs are empty directories on which the agent mounts.
+var initrdDirs = []string{"dev", "etc", "etc/muster", "lib", "lib/modules", "mnt", "newroot", "proc", "root", "run", "sys", "tmp", "var"}
+
+// writeInitrd writes an initrd for the tree's kernel: agent as /init and the flavour's modules with their
+// firmware, as a cpio archive in zstd. Equal inputs give equal bytes.
+func writeInitrd(w io.Writer, tree, release, flavour, agent string) error {
+	dir := filepath.Join(tree, "usr/lib/modules", release)
+	modules, err := readModules(os.DirFS(dir))
+	if err != nil {
+		return err
+	}
+	records, err := initrdRecords(modules, os.DirFS(filepath.Join(tree, "usr/lib/firmware")), release, flavour)
+	if err != nil {
+		return err
+	}
+	init, err := os.ReadFile(agent)
+	if err != nil {
+		return fmt.Errorf("images: the agent: %w", err)
+	}
+	records = append(records, cpio.StaticFile("init", string(init), 0o755))
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(initrdWindow))
+	if err != nil {
+		return fmt.Errorf("images: initrd: %w", err)
+	}
+	archive := cpio.Newc.Writer(z)
+	if err := cpio.WriteRecords(archive, withParents(records)); err != nil {
+		return fmt.Errorf("images: initrd: %w", err)
+	}
+	if err := errors.Join(cpio.WriteTrailer(archive), z.Close()); err != nil {
+		return fmt.Errorf("images: initrd: %w", err)
+	}
+	return nil
+}
+
+// initrdRecords gives everything but the agent.
+func initrdRecords(modules *moduleTree, firmwares fs.FS, release, flavour string) ([]cpio.Record, error) {
+	var records []cpio.Record
+	for _, d := range initrdDirs {
+		records = append(records, cpio.Directory(d, 0o755))
+	}
+	records = append(records,
+		cpio.CharDev("dev/console", 0o600, 5, 1), // before the agent mounts /dev it must be able to speak
+		cpio.CharDev("dev/null", 0o666, 1, 3),
+		cpio.StaticFile(strings.TrimPrefix(ModulesList, "/"), strings.Join(alwaysLoaded, "\n")+"\n", 0o644),
+	)
+	chosen := modules.choose(wantedModules(flavour))
+	indexes, err := modules.indexes(chosen)
+	if err != nil {
+		return nil, err
+	}
+	base := "lib/modules/" + release
+	for name, content := range indexes {
+		records = append(records, cpio.StaticFile(path.Join(base, name), string(content), 0o644))
+	}
+	seen := map[string]bool{}
+	for _, file := range chosen {
+		b, err := fs.ReadFile(modules.fsys, file)
+		if err != nil {
+			return nil, fmt.Errorf("images: kernel modules: %w", err)
+		}
+		records = append(records, fileRecord(path.Join(base, file), b))
+		for _, fw := range firmware(b) {
+			b, err := fs.ReadFile(firmwares, fw)
+			if err != nil || seen[fw] {
+				continue // not packaged: the driver says so if it cannot do without
+			}
+			seen[fw] = true
+			records = append(records, fileRecord("lib/firmware/"+fw, b))
+		}
+	}
+	return records, nil
+}
+
+// withParents adds the directories that records lie in and sorts all by name, parents first: the kernel
+// drops a file whose directory is not there yet.
+func withParents(records []cpio.Record) []cpio.Record {
+	byName := map[string]cpio.Record{}
+	for _, r := range records {
+		byName[r.Name] = r
+		for dir := path.Dir(r.Name); dir != "."; dir = path.Dir(dir) {
+			if _, has := byName[dir]; !has {
+				byName[dir] = cpio.Directory(dir, 0o755)
+			}
+		}
+	}
+	sorted := make([]cpio.Record, 0, len(byName))
+	for i, name := range slices.Sorted(maps.Keys(byName)) {
+		r := byName[name]
+		r.Ino, r.NLink = uint64(i+1), 1
+		sorted = append(sorted, r)
+	}
+	return sorted
+}
+
+func fileRecord(name string, b []byte) cpio.Record {
+	return cpio.Record{ReaderAt: bytes.NewReader(b), Info: cpio.Info{
+		Name: name, Mode: cpio.S_IFREG | 0o644, FileSize: uint64(len(b)),
+	}}
+}
+
+// takeKernel moves the tree's kernel to file and gives its release. There is exactly one.
+func takeKernel(tree, file string) (release string, err error) {
+	found, err := filepath.Glob(filepath.Join(tree, "boot/vmlinuz-*"))
+	if err != nil {
+		return "", fmt.Errorf("images: %w", err)
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("images: the tree has %d kernels in /boot, want one: %w", len(found), fs.ErrInvalid)
+	}
+	if err := os.Rename(found[0], file); err != nil {
+		return "", fmt.Errorf("images: %w", err)
+	}
+	return strings.TrimPrefix(filepath.Base(found[0]), "vmlinuz-"), os.Chmod(file, 0o644)
+}

@@ -1,0 +1,186 @@
+package images
+
+import (
+	"bytes"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Stage is a part of a build.
+type Stage string
+
+// The stages of a build, in order.
+const (
+	StagePrepare  Stage = "prepare"  // locks, space, package lists
+	StageDownload Stage = "download" // packages
+	StageBase     Stage = "base"     // Debian's essential packages
+	StagePackages Stage = "packages" // the kernel, systemd and the role's packages
+	StageTree     Stage = "tree"     // overlay, services, what a diskless node does not need
+	StageInitrd   Stage = "initrd"   // kernel and initrd
+	StageManifest Stage = "manifest" // every file's digest
+	StagePublish  Stage = "publish"  // flushed to the disk and named
+	StageDone     Stage = "done"
+)
+
+// stageStart is the percentage of a build at which a stage begins, as measured on the web image.
+var stageStart = map[Stage]int{
+	StagePrepare: 0, StageDownload: 5, StageBase: 20, StagePackages: 35, StageTree: 85, StageInitrd: 88,
+	StageManifest: 92, StagePublish: 97, StageDone: 100,
+}
+
+// stageOrder lists the stages as they come.
+var stageOrder = []Stage{
+	StagePrepare, StageDownload, StageBase, StagePackages, StageTree, StageInitrd, StageManifest, StagePublish,
+	StageDone,
+}
+
+// Progress tells how far a build is.
+type Progress struct {
+	Stage Stage
+	// Percent of the whole build, 0–100. It never falls.
+	Percent int
+	// Message is what is being done, for people: "unpacking nginx-light".
+	Message string
+	// Elapsed since the build began; Remaining is an estimate, 0 while there is none.
+	Elapsed, Remaining time.Duration
+}
+
+// progress turns the output of mmdebstrap and apt into Progress. It is used by one goroutine at a time.
+type progress struct {
+	report  func(Progress) // nil: nobody listens
+	started time.Time
+	now     func() time.Time
+	stage   Stage
+	percent int
+	total   int // steps in this stage, as apt announced; 0: unknown
+	done    int
+	message string
+}
+
+func newProgress(report func(Progress)) *progress {
+	return &progress{report: report, now: time.Now, started: time.Now(), stage: StagePrepare}
+}
+
+// enter begins a stage. The count of packages holds for the download and the installation alike.
+func (p *progress) enter(s Stage, message string) {
+	p.stage, p.done = s, 0
+	p.tell(message)
+}
+
+// Output that moves a build on. mmdebstrap announces its stages; apt and dpkg tell each package.
+var (
+	stageLines = map[string]Stage{
+		"I: downloading packages":          StageDownload,
+		"I: extracting archives":           StageBase,
+		"I: installing remaining packages": StagePackages,
+	}
+	countLine    = regexp.MustCompile(`(\d+) newly installed`)
+	downloadLine = regexp.MustCompile(`^Get:\d+ \S+ \S+ \S+ (\S+)`)
+	dpkgLine     = regexp.MustCompile(`^(Unpacking|Setting up) (\S+)`)
+)
+
+// line reads one line of output.
+func (p *progress) line(s string) {
+	for begin, stage := range stageLines {
+		if strings.HasPrefix(s, begin) {
+			p.enter(stage, strings.TrimPrefix(strings.TrimSuffix(s, "..."), "I: "))
+			return
+		}
+	}
+	if m := countLine.FindStringSubmatch(s); m != nil {
+		p.total, _ = strconv.Atoi(m[1])
+		return
+	}
+	if m := downloadLine.FindStringSubmatch(s); m != nil && p.stage == StageDownload {
+		p.step(p.total, "downloading "+m[1])
+		return
+	}
+	if m := dpkgLine.FindStringSubmatch(s); m != nil {
+		name, _, _ := strings.Cut(m[2], ":")
+		// Each package is unpacked, then set up.
+		p.step(2*p.total, strings.ToLower(m[1])+" "+name)
+	}
+}
+
+// step counts one of total steps of the stage.
+func (p *progress) step(total int, message string) {
+	p.done++
+	begin, end := stageStart[p.stage], stageStart[nextStage(p.stage)]
+	if total > 0 {
+		p.percent = max(p.percent, begin+(end-begin)*min(p.done, total)/total)
+	}
+	p.tell(message)
+}
+
+func nextStage(s Stage) Stage {
+	for i, other := range stageOrder[:len(stageOrder)-1] {
+		if other == s {
+			return stageOrder[i+1]
+		}
+	}
+	return StageDone
+}
+
+// tell reports where the build is.
+func (p *progress) tell(message string) {
+	p.percent = max(p.percent, stageStart[p.stage])
+	if p.report == nil {
+		return
+	}
+	elapsed := p.now().Sub(p.started)
+	var remaining time.Duration
+	// Below a tenth the estimate is only noise.
+	if p.percent >= 10 {
+		remaining = elapsed * time.Duration(100-p.percent) / time.Duration(p.percent)
+	}
+	p.report(Progress{p.stage, p.percent, message, elapsed.Round(time.Millisecond), remaining.Round(time.Second)})
+}
+
+// lineWriter passes everything on to w and each whole line to fn as well. It keeps the last errors that
+// were told, for the build's own error.
+type lineWriter struct {
+	w    io.Writer
+	fn   func(string)
+	rest []byte
+	errs []string
+}
+
+// maxLine bounds what is kept of a line that never ends.
+const maxLine = 64 << 10
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(b []byte) (int, error) {
+	if _, err := l.w.Write(b); err != nil {
+		return 0, err
+	}
+	l.rest = append(l.rest, b...)
+	for {
+		line, rest, found := bytes.Cut(l.rest, []byte("\n"))
+		if !found {
+			break
+		}
+		l.take(string(line))
+		l.rest = rest
+	}
+	if len(l.rest) > maxLine {
+		l.rest = nil
+	}
+	return len(b), nil
+}
+
+func (l *lineWriter) take(line string) {
+	// A terminal's progress line overwrites itself.
+	if i := strings.LastIndexByte(strings.TrimRight(line, "\r"), '\r'); i >= 0 {
+		line = line[i+1:]
+	}
+	line = strings.TrimRight(line, "\r")
+	for _, begin := range []string{"E: ", "dpkg: error", "Failed to ", "mmdebstrap: "} {
+		if strings.HasPrefix(line, begin) && len(l.errs) < 5 {
+			l.errs = append(l.errs, strings.TrimPrefix(line, "E: "))
+		}
+	}
+	l.fn(line)
+}

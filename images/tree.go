@@ -1,0 +1,185 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// tree.go turns a fresh Debian root into one for diskless nodes that share it read-only.
+
+// masked are units that only slow down or disturb a diskless node. A recipe that names one in its services
+// gets it all the same.
+var masked = []string{
+	// Housekeeping of a disk and of a package database that nobody changes.
+	"apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "man-db.timer", "fstrim.timer",
+	"e2scrub_all.timer", "e2scrub_reap.service",
+	// The agent set the boot NIC up, and the root hangs on it: nobody may touch it.
+	"networking.service", "systemd-networkd.service", "systemd-networkd.socket",
+	"systemd-networkd-wait-online.service", "NetworkManager.service", "NetworkManager-wait-online.service",
+	"dhcpcd.service",
+	// The server sets the clock at every boot; keeping it is a role's choice.
+	"systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service",
+	// State that lives in RAM here.
+	"systemd-pstore.service", "systemd-machine-id-commit.service", "systemd-random-seed.service",
+}
+
+// personal is what must never be shared by machines, or belongs to the build.
+var personal = []string{
+	"etc/hostname", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
+	"etc/ssh/ssh_host_*", "etc/apt/apt.conf.d/99mmdebstrap", "var/cache/apt/*.bin", "var/log/apt", "var/log/dpkg.log",
+	"var/log/bootstrap.log", "etc/network/interfaces", "initrd.img*", "vmlinuz*", "boot/initrd.img*", "boot/System.map*",
+}
+
+// files are written into every image.
+var files = map[string]string{
+	"etc/machine-id":  "", // empty: systemd makes one for each boot
+	"etc/fstab":       "# The agent mounts everything before systemd starts.\n",
+	"etc/hosts":       "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n",
+	"etc/resolv.conf": "",
+	// Logs in RAM, bounded: without a limit journald takes a tenth of the memory.
+	"etc/systemd/journald.conf.d/10-diskless.conf": "[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n",
+}
+
+// links replace what is there.
+var links = map[string]string{
+	// udev must not rename the NIC under the root file system.
+	"etc/systemd/network/99-default.link": "/dev/null",
+}
+
+// dress makes the root a diskless node's: overlays, what every image has, services.
+func dress(ctx context.Context, tree string, ref Ref, recipe Recipe, overlays []fs.FS, log io.Writer) error {
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	defer root.Close()
+	if err := removeAll(tree, personal); err != nil {
+		return err
+	}
+	for name, content := range files {
+		if err := replace(root, name, func() error { return root.WriteFile(name, []byte(content), 0o644) }); err != nil {
+			return err
+		}
+	}
+	for name, target := range links {
+		if err := replace(root, name, func() error { return root.Symlink(target, name) }); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(lockRoot(root), nameImage(root, ref)); err != nil {
+		return err
+	}
+	for _, o := range overlays {
+		if err := copyOverlay(root, o); err != nil {
+			return err
+		}
+	}
+	if err := enable(ctx, tree, recipe.Services, log); err != nil {
+		return err
+	}
+	return mask(root, recipe.Services)
+}
+
+// removeAll deletes what matches the patterns.
+func removeAll(tree string, patterns []string) error {
+	for _, pattern := range patterns {
+		found, err := filepath.Glob(filepath.Join(tree, pattern))
+		if err != nil {
+			return fmt.Errorf("images: %w", err)
+		}
+		for _, f := range found {
+			if err := os.RemoveAll(f); err != nil {
+				return fmt.Errorf("images: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// replace makes the parent and removes what is at name before it calls write: name may be a link out of
+// the tree.
+func replace(root *os.Root, name string, write func() error) error {
+	err := root.MkdirAll(path.Dir(name), 0o755)
+	if err == nil {
+		err = root.Remove(name)
+	}
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		err = write()
+	}
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	return nil
+}
+
+// lockRoot makes sure that root has no password.
+func lockRoot(root *os.Root) error {
+	b, err := root.ReadFile("etc/shadow")
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	lines := strings.Split(string(b), "\n")
+	for i, line := range lines {
+		if f := strings.Split(line, ":"); f[0] == "root" && len(f) > 1 {
+			f[1] = "*"
+			lines[i] = strings.Join(f, ":")
+		}
+	}
+	if err := root.WriteFile("etc/shadow", []byte(strings.Join(lines, "\n")), 0o640); err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	return nil
+}
+
+// nameImage states the image in os-release(5), where hostnamectl and the node's services find it.
+func nameImage(root *os.Root, ref Ref) error {
+	f, err := root.OpenFile("usr/lib/os-release", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	_, err = fmt.Fprintf(f, "IMAGE_ID=%s\nIMAGE_VERSION=%d\n", ref.Name, ref.Version)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	return nil
+}
+
+// enable lets the image's own systemctl do it: it knows the image's units, aliases and SysV scripts. It
+// starts nothing.
+func enable(ctx context.Context, tree string, services []string, log io.Writer) error {
+	if len(services) == 0 {
+		return nil
+	}
+	var said strings.Builder
+	cmd := exec.Command("chroot", append([]string{tree, "systemctl", "enable"}, services...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "SYSTEMD_OFFLINE=1"}
+	cmd.Stdout, cmd.Stderr = log, io.MultiWriter(log, &said)
+	if err := isolated(ctx, cmd); err != nil {
+		lines := strings.Split(strings.TrimSpace(said.String()), "\n")
+		return fmt.Errorf("images: enable %s: %s: %w", strings.Join(services, ", "), lines[len(lines)-1], err)
+	}
+	return nil
+}
+
+// mask switches units off, present or not: a package that a technician adds must not start them either.
+func mask(root *os.Root, services []string) error {
+	for _, unit := range masked {
+		if slices.Contains(services, unit) || slices.Contains(services, strings.TrimSuffix(unit, ".service")) {
+			continue
+		}
+		name := "etc/systemd/system/" + unit
+		if err := replace(root, name, func() error { return root.Symlink("/dev/null", name) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
