@@ -1,0 +1,87 @@
+package tftpd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// Reasons to drop a request without an answer.
+var (
+	errBusy      = errors.New("as many transfers as are allowed are under way")
+	errDuplicate = errors.New("the same request is being answered")
+)
+
+// sessions are the transfers that are under way, one for each client port.
+type sessions struct {
+	max int
+
+	mu sync.Mutex // guards the rest
+	by map[netip.AddrPort]*session
+	n  int // transfers that hold a place, those that are superseded and not ended yet among them
+}
+
+// session is one transfer.
+type session struct {
+	all     *sessions
+	remote  netip.AddrPort
+	request []byte
+	cancel  context.CancelCauseFunc
+	// heard says that the client has answered once.
+	heard atomic.Bool
+}
+
+func newSessions(max int) *sessions {
+	if max <= 0 {
+		max = defaultMaxTransfers
+	}
+	return &sessions{max: max, by: make(map[netip.AddrPort]*session)}
+}
+
+// start takes a place for a request from remote, until the session's end is called. The context ends with
+// the cause ErrSuperseded when the client begins again.
+//
+// A request that comes again before the client was heard is a repetition, and the transfer's own timer is
+// what answers it. Any other one means that the client has begun again (ROMs use the same port after a
+// reset, and for the file after the one whose size they asked for), so the old transfer ends.
+func (a *sessions) start(ctx context.Context, remote netip.AddrPort, p []byte) (context.Context, *session, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.by[remote]; old != nil {
+		if !old.heard.Load() && bytes.Equal(old.request, p) {
+			return nil, nil, errDuplicate
+		}
+		old.cancel(ErrSuperseded)
+	}
+	if a.n >= a.max {
+		return nil, nil, errBusy
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &session{all: a, remote: remote, request: bytes.Clone(p), cancel: cancel}
+	a.by[remote] = s
+	a.n++
+	return ctx, s, nil
+}
+
+// end gives the place back.
+func (s *session) end() {
+	s.cancel(nil)
+	a := s.all
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.n--
+	if a.by[s.remote] == s {
+		delete(a.by, s.remote)
+	}
+}
+
+// dropReason is err of start in one word.
+func dropReason(err error) string {
+	if errors.Is(err, errBusy) {
+		return "busy"
+	}
+	return "duplicate"
+}

@@ -1,0 +1,145 @@
+package tftpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// Transfer tells how one request ended.
+type Transfer struct {
+	// Remote is the client, Local the address of ours that it asked.
+	Remote netip.AddrPort
+	Local  netip.Addr
+	// File is the path in the server's FS; for a name that was refused, the name as it was asked for.
+	File string
+	// Start is when the request came; Duration is until the last acknowledgement, or the failure.
+	Start    time.Time
+	Duration time.Duration
+	// Bytes that the client acknowledged, as they were on the wire.
+	Bytes int64
+	// Retransmissions counts the packets that were sent more than once.
+	Retransmissions int
+	// Blksize in bytes, and Windowsize in blocks, as agreed; 0 for a request that was refused.
+	Blksize    int
+	Windowsize int
+	// Err is nil when the client has the whole file. Otherwise it wraps ErrAborted (firmware asks
+	// for a file's size and then ends the transfer on purpose), ErrTimeout, ErrGone, ErrSuperseded, or
+	// an error of io/fs.
+	Err error
+}
+
+// errReadOnly refuses a write request.
+var errReadOnly = fmt.Errorf("write request: the server is read-only: %w", fs.ErrPermission)
+
+// transfer answers one request on its flow.
+func (s *Server) transfer(ctx context.Context, flow Flow, sess *session, t *Transfer) error {
+	stop := context.AfterFunc(ctx, func() {
+		_ = flow.SetDeadline(time.Unix(1, 0)) // wakes a sender that waits
+	})
+	defer stop()
+	err := s.answer(ctx, flow, sess, t)
+	if code, message, ok := wireError(err); err != nil && ok {
+		_ = flow.SetDeadline(time.Now().Add(time.Second))
+		_ = flow.Send([]Datagram{{errorPacket(code, message)}}) // best effort, RFC 1350 §7
+	}
+	return err
+}
+
+// answer does what the request asks for, up to the last acknowledgement.
+func (s *Server) answer(ctx context.Context, flow Flow, sess *session, t *Transfer) error {
+	req, err := parseRequest(sess.request)
+	t.File = req.file
+	if err != nil {
+		return err
+	}
+	if req.op == opWRQ {
+		return errReadOnly
+	}
+	if req.mode != "octet" && req.mode != "netascii" {
+		return fmt.Errorf("mode %q is not served: %w", req.mode, fs.ErrInvalid)
+	}
+	name, err := cleanPath(req.file)
+	if err != nil {
+		return err
+	}
+	t.File = name
+	f, size, err := openFile(s.FS, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+
+	var r io.Reader = f
+	if req.mode == "netascii" {
+		r, size = newNetascii(f), -1
+	}
+	agreed := negotiate(req.options, offer{blksize: s.blksizeFor(flow), size: size})
+	t.Blksize, t.Windowsize = agreed.blksize, agreed.window
+	snd := s.newSender(flow, &sess.heard)
+	defer func() { t.Retransmissions = snd.retransmissions }()
+	if len(agreed.oack) > 0 {
+		if err := snd.oack(ctx, oackPacket(agreed.oack)); err != nil {
+			return err
+		}
+	}
+	if agreed.timeout > 0 {
+		// Only now that the client has shown that it is there: a request with a forged address
+		// does not hold a transfer for as long as it likes.
+		snd.wait, snd.maxWait = agreed.timeout, agreed.timeout
+	}
+	return snd.file(ctx, newBlocks(r, agreed.blksize, agreed.window), agreed.window, &t.Bytes)
+}
+
+// openFile opens a regular file and tells its size. Anything else than a file is none that a TFTP client can
+// have, so it does not exist; it is not opened either where the FS can tell, as that would block for ever
+// on a named pipe.
+func openFile(fsys fs.FS, name string) (_ fs.File, _ int64, err error) {
+	defer func() {
+		// A name below a file, or too long for the file system: there is no such file.
+		if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG) {
+			err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+		}
+	}()
+	if sfs, ok := fsys.(fs.StatFS); ok {
+		info, err := sfs.Stat(name)
+		if err != nil {
+			return nil, 0, err
+		}
+		if !info.Mode().IsRegular() {
+			return nil, 0, fmt.Errorf("%q is not a file: %w", name, fs.ErrNotExist)
+		}
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%q is not a file: %w", name, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
+}
+
+// blksizeFor is the largest block on this flow.
+func (s *Server) blksizeFor(flow Flow) int {
+	if s.MaxBlksize > 0 {
+		return max(minBlksize, min(s.MaxBlksize, maxBlksize))
+	}
+	if p := flow.MaxPayload(); p > 0 {
+		return max(minBlksize, min(p-headerLen, maxBlksize))
+	}
+	return maxEthernet
+}
+
+// maxEthernet is the block that fits an Ethernet packet under IPv6, in bytes; it is used where the path's
+// MTU is not known.
+const maxEthernet = 1500 - overhead6 - headerLen
