@@ -1,0 +1,142 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"muster/roles"
+)
+
+// DefaultPath is where muster.yaml is when nobody says otherwise.
+const DefaultPath = "/etc/muster/muster.yaml"
+
+// Config is muster.yaml. The zero value is not useful: start from Default, Load or Parse.
+type Config struct {
+	// Data is the absolute directory of everything that Muster keeps: state, images, volumes.
+	// Default /var/lib/muster.
+	Data string `mapstructure:"data"`
+	// Library is a directory with the operator's own roles, which add to the built-in ones or override
+	// them. Default /etc/muster/roles; it need not exist.
+	Library  string   `mapstructure:"library"`
+	DHCPD    DHCPD    `mapstructure:"dhcpd"`
+	TFTPD    TFTPD    `mapstructure:"tftpd"`
+	HTTPBoot HTTPBoot `mapstructure:"httpboot"`
+	Images   Images   `mapstructure:"images"`
+	API      API      `mapstructure:"api"`
+	State    State    `mapstructure:"state"`
+	Log      Log      `mapstructure:"log"`
+	Power    Power    `mapstructure:"power"`
+}
+
+// DHCPD configures the DHCP server.
+type DHCPD struct {
+	// Interfaces are those on which DHCP is answered. At least one is required.
+	Interfaces []string `mapstructure:"interfaces"`
+	// Subnets are those of the interfaces and those behind relays. At least one is required; they do not
+	// overlap.
+	Subnets []Subnet `mapstructure:"subnets"`
+}
+
+// Subnet is one IPv4 network in which machines boot.
+type Subnet struct {
+	// Subnet is the network: 10.77.0.0/24. Required.
+	Subnet netip.Prefix `mapstructure:"subnet"`
+	// Range has the addresses for machines without a slot, first-last. Required. The pools' addresses
+	// lie outside of it.
+	Range roles.AddressRange `mapstructure:"range"`
+	// Router is the default router, option 3. The zero value means that there is none.
+	Router netip.Addr `mapstructure:"router"`
+	// DNS are the name servers, option 6. Empty means that the option is not sent.
+	DNS []netip.Addr `mapstructure:"dns"`
+	// Domain is the nodes' domain name, option 15. Empty means that the option is not sent.
+	Domain string `mapstructure:"domain"`
+	// Lease is how long an address is lent, option 51: 1h. Zero means 1h; at least 10s.
+	Lease time.Duration `mapstructure:"lease"`
+}
+
+// TFTPD configures the TFTP server.
+type TFTPD struct {
+	// Listen is host:port (UDP). Default ":69", which is where firmware asks.
+	Listen string `mapstructure:"listen"`
+	// IPXE is the directory of the iPXE boot programs. Default /usr/lib/ipxe, of Debian's package ipxe.
+	IPXE string `mapstructure:"ipxe"`
+}
+
+// HTTPBoot configures the HTTP boot server.
+type HTTPBoot struct {
+	// Listen is host:port (TCP). Default ":8080".
+	Listen string `mapstructure:"listen"`
+	// Template is a file that replaces the built-in template of the iPXE script. Empty means built-in.
+	Template string `mapstructure:"template"`
+}
+
+// Images configures how images reach the nodes.
+type Images struct {
+	NFS NFS `mapstructure:"nfs"`
+}
+
+// NFS configures the exports.
+type NFS struct {
+	// Server is one of auto (kernel where there is an NFS server in it, else ganesha), ganesha, kernel,
+	// external. Default auto.
+	Server string `mapstructure:"server"`
+	// Address is where nodes mount from. Zero means the address of this server on the node's network;
+	// required with external.
+	Address netip.Addr `mapstructure:"address"`
+	// Path is the directory on an external server under which it has what this one has under Data.
+	// Empty means the value of Data. Only with external.
+	Path string `mapstructure:"path"`
+}
+
+// API configures the operators' API.
+type API struct {
+	// Socket is the unix socket's absolute path. Default /run/muster/muster.sock.
+	Socket string `mapstructure:"socket"`
+	// Listen is host:port (TCP), on a loopback address. Default "127.0.0.1:8081"; "" means no TCP.
+	Listen string `mapstructure:"listen"`
+}
+
+// State configures where the rack's state is kept.
+type State struct {
+	// Backend is file, a database under Data. Default file.
+	Backend string `mapstructure:"backend"`
+}
+
+// Log configures the log, which goes to standard error.
+type Log struct {
+	// Level is one of debug, info, warn, error. Default info.
+	Level slog.Level `mapstructure:"level"`
+	// Format is text or json. Default text.
+	Format string `mapstructure:"format"`
+}
+
+// Power configures the power drivers. A driver that is not configured does not exist.
+type Power struct {
+	Lab *LabPower `mapstructure:"lab"`
+}
+
+// LabPower switches the machines of a virtual rack.
+type LabPower struct {
+	// Socket is the absolute path of the rack's power socket. Required.
+	Socket string `mapstructure:"socket"`
+}
+
+// DefaultLease is the Lease of a subnet that names none: long enough for a boot and a coffee, short enough
+// that the addresses of machines that came once are free again soon.
+const DefaultLease = time.Hour
+
+// Default returns the configuration of an empty file. It is not valid: interfaces and subnets have no
+// default.
+func Default() *Config {
+	return &Config{
+		Data:     "/var/lib/muster",
+		Library:  "/etc/muster/roles",
+		TFTPD:    TFTPD{Listen: ":69", IPXE: "/usr/lib/ipxe"},
+		HTTPBoot: HTTPBoot{Listen: ":8080"},
+		Images:   Images{NFS: NFS{Server: "auto"}},
+		API:      API{Socket: "/run/muster/muster.sock", Listen: "127.0.0.1:8081"},
+		State:    State{Backend: "file"},
+		Log:      Log{Level: slog.LevelInfo, Format: "text"},
+	}
+}
