@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"muster/roles/api"
+)
+
+// completeWait bounds how long the shell waits for words.
+const completeWait = 2 * time.Second
+
+// words gives what an argument may be; nothing when the server does not answer.
+type words func(context.Context, *api.Client) []string
+
+// completeArgs completes the arguments of a command, each with its own words.
+func (p *program) completeArgs(args ...words) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+		c, err := p.client(cmd)
+		if err != nil || len(given) >= len(args) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
+		defer cancel()
+		return args[len(given)](ctx, c), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// nodeKeys are slots with their MACs as descriptions, and the MACs of nodes that have none.
+func (p *program) nodeKeys(ctx context.Context, c *api.Client) (out []string) {
+	nodes, _ := c.Nodes(ctx)
+	for _, n := range nodes {
+		if n.Slot == "" {
+			out = append(out, cobra.CompletionWithDesc(n.MAC.String(), string(n.State)))
+			continue
+		}
+		out = append(out, cobra.CompletionWithDesc(n.Slot, n.MAC.String()+" "+string(n.State)))
+	}
+	return out
+}
+
+func (p *program) poolNames(ctx context.Context, c *api.Client) (out []string) {
+	pools, _ := c.Pools(ctx)
+	for _, s := range pools {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+func (p *program) slotNames(ctx context.Context, c *api.Client) (out []string) {
+	slots, _ := c.Slots(ctx)
+	for _, s := range slots {
+		if s.Node.IsZero() {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
+func (p *program) roleNames(ctx context.Context, c *api.Client) (out []string) {
+	rs, _ := c.Roles(ctx)
+	for _, r := range rs {
+		out = append(out, cobra.CompletionWithDesc(r.Name, r.Description))
+	}
+	return out
+}
+
+func (p *program) imageNames(ctx context.Context, c *api.Client) (out []string) {
+	ims, _ := c.ListImages(ctx)
+	for _, im := range ims {
+		out = append(out, im.Ref.String())
+	}
+	return out
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"muster/images"
+	"muster/roles/api"
+)
+
+func (p *program) newImageCommand() *cobra.Command {
+	cmd := asGroup(&cobra.Command{Use: "image", Short: "root file systems: list, build, show"})
+	list := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "list the published images", Args: wants()}
+	out := outputFlag(list)
+	list.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		ims, err := c.ListImages(cmd.Context())
+		if err != nil {
+			return err
+		}
+		return out.print(p.stdout, ims, func(w io.Writer) { printImages(w, ims, p.now()) })
+	}
+	cmd.AddCommand(list, p.newImageShowCommand(), p.newImageBuildCommand())
+	return cmd
+}
+
+func printImages(w io.Writer, ims []images.Image, now time.Time) {
+	if len(ims) == 0 {
+		fmt.Fprintln(w, "no images: build one with muster image build ROLE")
+		return
+	}
+	g := newGrid("IMAGE", "CURRENT", "ARCH", "FLAVOUR", "KERNEL", "SIZE", "FILES", "BUILT")
+	for _, im := range ims {
+		current := ""
+		if im.Current {
+			current = "yes"
+		}
+		g.row(im.Ref.String(), current, im.Arch, im.Flavour, im.Kernel, sizeText(im.Size), fmt.Sprint(im.Files), age(now, im.Built)+" ago")
+	}
+	g.print(w)
+}
+
+func (p *program) newImageShowCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "show IMAGE[:VERSION]", Short: "show a published image; without a version the current one",
+		Args: wants("IMAGE"), ValidArgsFunction: p.completeArgs(p.imageNames),
+	}
+	out := outputFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ref, err := images.ParseRef(args[0])
+		if err != nil {
+			return usageError{cmd, err}
+		}
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		im, err := c.Image(cmd.Context(), ref)
+		if err != nil {
+			return err
+		}
+		return out.print(p.stdout, im, func(w io.Writer) { printImage(w, im) })
+	}
+	return cmd
+}
+
+func printImage(w io.Writer, im images.Image) {
+	g := newGrid()
+	name := im.Ref.String()
+	if im.Current {
+		name += " (current)"
+	}
+	g.field("image", name)
+	g.field("digest", im.Digest)
+	g.field("built", stamp(im.Built))
+	g.field("kernel", join(im.Kernel, im.Flavour, im.Arch, sizeText(im.KernelSize)))
+	g.field("initrd", sizeText(im.InitrdSize))
+	g.field("root", fmt.Sprintf("%s in %d files", sizeText(im.Size), im.Files))
+	g.print(w)
+}
+
+func (p *program) newImageBuildCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "build ROLE", Short: "build and publish the image of a role",
+		Long: "Build makes the image of a role on the server and publishes it as the next version. It shows the\n" +
+			"progress; Ctrl-C cancels the build, which leaves nothing.",
+		Args: wants("ROLE"), ValidArgsFunction: p.completeArgs(p.roleNames),
+	}
+	quiet := cmd.Flags().BoolP("quiet", "q", false, "show no progress, only the image")
+	missing := cmd.Flags().Bool("if-missing", false, "build only if the role has no image yet")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		if *missing {
+			if im, ok, err := currentImage(cmd, c, args[0]); ok || err != nil {
+				return p.built(im, err)
+			}
+		}
+		began := p.now()
+		im, err := c.Build(cmd.Context(), args[0], func(b api.BuildProgress) {
+			if !*quiet {
+				fmt.Fprintln(p.stdout, progressLine(p.now().Sub(began), b))
+			}
+		})
+		return p.built(im, err)
+	}
+	return cmd
+}
+
+// currentImage finds the published image of a role, if there is one.
+func currentImage(cmd *cobra.Command, c *api.Client, role string) (im images.Image, ok bool, err error) {
+	r, err := c.Role(cmd.Context(), role)
+	if err != nil {
+		return im, false, err
+	}
+	im, err = c.Image(cmd.Context(), images.Ref{Name: r.ImageName()})
+	if errors.Is(err, fs.ErrNotExist) {
+		return im, false, nil
+	}
+	return im, err == nil, err
+}
+
+func (p *program) built(im images.Image, err error) error {
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%s: %s in %d files, kernel %s\n", im.Ref, sizeText(im.Size), im.Files, im.Kernel)
+	return nil
+}
+
+func progressLine(after time.Duration, b api.BuildProgress) string {
+	percent := ""
+	if b.Percent > 0 {
+		percent = fmt.Sprintf("%3d%%", b.Percent)
+	}
+	return strings.TrimRight(fmt.Sprintf("%8s  %4s  %-10s  %s", seconds(after), percent, b.Step, printable(b.Message)), " ")
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+)
+
+// output is the flag -o.
+type output struct{ format string }
+
+// outputFlag adds -o to cmd.
+func outputFlag(cmd *cobra.Command) *output {
+	o := &output{"table"}
+	cmd.Flags().VarP(o, "output", "o", "table, json or yaml")
+	complete := cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)
+	if err := cmd.RegisterFlagCompletionFunc("output", complete); err != nil {
+		panic(err) // The flag was added two lines above.
+	}
+	return o
+}
+
+// String, Set and Type implement pflag.Value.
+func (o *output) String() string { return o.format }
+func (o *output) Type() string   { return "FORMAT" }
+func (o *output) Set(s string) error {
+	if s != "table" && s != "json" && s != "yaml" {
+		return fmt.Errorf("want table, json or yaml")
+	}
+	o.format = s
+	return nil
+}
+
+// print writes v as JSON or YAML, or calls human for the table.
+func (o *output) print(w io.Writer, v any, human func(io.Writer)) error {
+	switch o.format {
+	case "json":
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(v)
+	case "yaml":
+		b, err := toYAML(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(b)
+		return err
+	}
+	human(w)
+	return nil
+}
+
+// toYAML writes v with the names and the order that it has in JSON, of which YAML is a superset.
+func toYAML(v any) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(b, &doc); err != nil {
+		return nil, err
+	}
+	plainStyle(&doc)
+	var out bytes.Buffer
+	e := yaml.NewEncoder(&out)
+	e.SetIndent(2)
+	err = e.Encode(&doc)
+	return out.Bytes(), err
+}
+
+// plainStyle takes JSON's quotes and braces from n; the encoder puts quotes back where a text needs them.
+func plainStyle(n *yaml.Node) {
+	if empty := len(n.Content) == 0 && n.Kind != yaml.ScalarNode; !empty {
+		n.Style = 0
+	}
+	for _, c := range n.Content {
+		plainStyle(c)
+	}
+}
+
+// grid is a table whose columns are as wide as their widest cell.
+type grid struct {
+	buf bytes.Buffer
+	tw  *tabwriter.Writer
+}
+
+func newGrid(head ...string) *grid {
+	g := &grid{}
+	g.tw = tabwriter.NewWriter(&g.buf, 0, 8, 2, ' ', 0)
+	if len(head) > 0 {
+		g.row(head...)
+	}
+	return g
+}
+
+// row adds a line. An empty cell is a dash, unless it is the last.
+func (g *grid) row(cells ...string) {
+	for i, c := range cells {
+		if cells[i] = printable(c); c == "" && i < len(cells)-1 {
+			cells[i] = "-"
+		}
+	}
+	fmt.Fprintln(g.tw, strings.Join(cells, "\t"))
+}
+
+// field adds a line of a description, if there is something to say: a name and its value.
+func (g *grid) field(name, value string) {
+	if value != "" {
+		g.row(name, value)
+	}
+}
+
+// print writes the table without blanks at the ends of its lines.
+func (g *grid) print(w io.Writer) {
+	_ = g.tw.Flush() // Into memory.
+	for line := range strings.Lines(g.buf.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
+}
+
+// printable makes a text safe for a terminal: what machines say of themselves ends up on the operator's.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+)
+
+// Bounds of what a client may send.
+const (
+	// maxBody of a JSON request: the largest is some 200 bytes.
+	maxBody = 64 << 10
+	// maxDeclaration in bytes of YAML: a rack of 10,000 declared nodes is about 1 MiB.
+	maxDeclaration = 8 << 20
+)
+
+// route is one operation of the API. Every route is described in openapi.yaml; a test compares the two.
+type route struct {
+	method string
+	// path is the pattern of http.ServeMux, and the path of OpenAPI: both write {key}.
+	path  string
+	serve func(w http.ResponseWriter, r *http.Request) error
+}
+
+func (s *Server) routes() []route {
+	return []route{
+		{"GET", "/v1/nodes", s.revised(s.listNodes)},
+		{"GET", "/v1/nodes/{key}", s.revised(s.showNode)},
+		{"DELETE", "/v1/nodes/{key}", s.forgetNode},
+		{"GET", "/v1/nodes/{key}/boots", s.revised(s.listBoots)},
+		{"GET", "/v1/nodes/{key}/boots/{id}", s.revised(s.showBoot)},
+		{"POST", "/v1/nodes/{key}/assign", plain(s.assignNode)},
+		{"POST", "/v1/nodes/{key}/release", plain(s.releaseNode)},
+		{"POST", "/v1/nodes/{key}/replace", plain(s.replaceNode)},
+		{"POST", "/v1/nodes/{key}/power", plain(s.switchPower)},
+		{"GET", "/v1/pools", s.revised(s.listPools)},
+		{"GET", "/v1/pools/{name}", s.revised(s.showPool)},
+		{"GET", "/v1/slots", s.revised(s.listSlots)},
+		{"GET", "/v1/roles", s.revised(s.listRoles)},
+		{"GET", "/v1/roles/{name}", s.revised(s.showRole)},
+		{"GET", "/v1/images", plain(s.listImages)},
+		{"GET", "/v1/images/{ref}", plain(s.showImage)},
+		{"POST", "/v1/images/{role}/build", s.buildImage},
+		{"GET", "/v1/leases", plain(s.listLeases)},
+		{"GET", "/v1/events", s.listEvents},
+		{"POST", "/v1/apply", plain(s.apply)},
+		{"GET", "/v1/export", s.export},
+		{"GET", "/v1/doctor", plain(s.examine)},
+		{"GET", "/v1/healthz", plain(s.health)},
+		{"GET", "/v1/version", plain(s.version)},
+		{"GET", "/v1/openapi.yaml", serveOpenAPI},
+	}
+}
+
+// answer makes the value that a request gets as JSON.
+type answer func(r *http.Request) (any, error)
+
+// plain serves an answer.
+func plain(a answer) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		v, err := a(r)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, v)
+	}
+}
+
+// revised serves an answer that comes from the store, with its ETag; ?rev= waits for a later one.
+func (s *Server) revised(a answer) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		unchanged, err := s.await(w, r)
+		if err != nil {
+			return err
+		}
+		if unchanged {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+		return plain(a)(w, r)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encoding the answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	// The client is gone when this fails; nobody is left to tell.
+	_, _ = w.Write(append(b, '\n'))
+	return nil
+}
+
+// list makes nil an empty JSON array: a client may always range over it.
+func list[T any](v []T, err error) (any, error) {
+	if v == nil {
+		v = []T{}
+	}
+	return v, err
+}
+
+// decode reads a JSON body of at most maxBody. Like in files, a field that does not exist is an error.
+func decode(r *http.Request, v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		if _, more := d.Token(); more != io.EOF {
+			err = errors.New("something follows the object")
+		}
+	}
+	return badBody(err)
+}
+
+// badBody says what is wrong with a request's body; nil for nil.
+func badBody(err error) error {
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case err == nil:
+		return nil
+	case errors.As(err, &tooLarge):
+		err = fmt.Errorf("the request's body is larger than %d bytes: %w", tooLarge.Limit, fs.ErrInvalid)
+		return &statusError{err, http.StatusRequestEntityTooLarge}
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("the request has no body (want a JSON object): %w", fs.ErrInvalid)
+	}
+	return fmt.Errorf("the request's body: %v: %w", err, fs.ErrInvalid)
+}
