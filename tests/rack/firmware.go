@@ -1,0 +1,75 @@
+package rack
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// Firmware is what a machine runs when it is switched on.
+type Firmware string
+
+// The firmwares.
+const (
+	// BIOS is SeaBIOS with the iPXE ROM of the virtio network card.
+	BIOS Firmware = "bios"
+	// UEFI is OVMF with its own PXE stack (no ROM on the network card).
+	UEFI Firmware = "uefi"
+	// UEFIHTTP is OVMF that boots over HTTP only (UEFI specification, section 24.7).
+	UEFIHTTP Firmware = "uefi-http"
+)
+
+// OVMF as the Debian package ovmf ships it: the code is shared, the variables are each machine's own NVRAM.
+const (
+	ovmfCode = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+	ovmfVars = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+)
+
+// serconPort is SeaBIOS's etc/sercon-port: the I/O port of COM1, little-endian. SeaBIOS then shows what it and
+// option ROMs (iPXE) print on the serial console too, which a machine without a display has for its only one.
+var serconPort = []byte{0xf8, 0x03}
+
+// check returns an error unless f is one of the firmwares and is installed.
+func (f Firmware) check() error {
+	switch f {
+	case BIOS:
+		return need(biosTools)
+	case UEFI, UEFIHTTP:
+		return need(uefiTools)
+	}
+	return fmt.Errorf("rack: unknown firmware %q (want bios, uefi or uefi-http): %w", f, fs.ErrInvalid)
+}
+
+// install writes the files that the firmware of one machine needs.
+func (f Firmware) install(sercon, nvram string) error {
+	if f == BIOS {
+		return os.WriteFile(sercon, serconPort, 0o600)
+	}
+	vars, err := os.ReadFile(ovmfVars)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(nvram, vars, 0o600)
+}
+
+// args are QEMU's for the firmware and the network card with the given address.
+func (f Firmware) args(sercon, nvram, mac string) []string {
+	nic := "virtio-net-pci,netdev=net0,mac=" + mac
+	if f == BIOS {
+		return []string{
+			"-machine", "pc", "-device", nic,
+			// Like a server, it tries again when nobody answered.
+			"-boot", "order=n,reboot-timeout=2000",
+			"-fw_cfg", "name=etc/sercon-port,file=" + sercon,
+		}
+	}
+	args := []string{
+		"-machine", "q35", "-device", nic + ",romfile=,bootindex=0",
+		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + ovmfCode,
+		"-drive", "if=pflash,unit=1,format=raw,file=" + nvram,
+	}
+	if f == UEFIHTTP {
+		args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+	}
+	return append(args, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+}
