@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"muster/roles"
@@ -56,7 +55,7 @@ func hostPort(addr netip.Addr, port, def int) (netip.AddrPort, error) {
 		port = def
 	}
 	if port < 1 || port > 65535 {
-		return netip.AddrPort{}, fmt.Errorf("port %s is not one of 1 to 65535: %w", strconv.Itoa(port), fs.ErrInvalid)
+		return netip.AddrPort{}, fmt.Errorf("port %d is not one of 1 to 65535: %w", port, fs.ErrInvalid)
 	}
 	return netip.AddrPortFrom(addr, uint16(port)), nil
 }
