@@ -1,0 +1,172 @@
+package dhcpd
+
+import (
+	"context"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// batch answers what one read of a port gave. It is used again for the next one.
+type batch struct {
+	requests []*Request
+	hosts    []Host
+	// now holds the answers that need no lease, later those that wait for the commit.
+	now, later []answer
+	out        []outgoing
+	sent       []*answer // for each of out
+}
+
+// run decodes the packets, asks the policy, decides in one pass, and sends: first what depends on no lease,
+// then, after one durable commit for all, the rest.
+func (b *batch) run(ctx context.Context, s *Server, p port, in []datagram) {
+	s.metrics.batch.Observe(float64(len(in)))
+	l := p.link()
+	s.mu.Lock()
+	s.links[l.name] = l // its addresses may have changed
+	s.mu.Unlock()
+	b.read(s, l, in)
+	b.ask(ctx, s)
+
+	s.mu.Lock()
+	b.decide(ctx, s, p)
+	s.mu.Unlock()
+	b.tell(s, b.now)
+	b.tell(s, b.later)
+}
+
+// decide answers the requests in their order. s.mu must be held.
+func (b *batch) decide(ctx context.Context, s *Server, p port) {
+	now := s.now()
+	s.offers.expire(now)
+	d := &round{Server: s, now: now, change: newChange(s.Leases)}
+	b.now, b.later = b.now[:0], b.later[:0]
+	for i, r := range b.requests {
+		if a := d.decide(r, b.hosts[i]); a.needsLease() {
+			b.later = append(b.later, a)
+		} else {
+			b.now = append(b.now, a)
+		}
+	}
+	b.send(s, p, b.now)
+	if !d.empty() {
+		b.commit(ctx, d)
+	}
+	b.send(s, p, b.later)
+}
+
+// needsLease reports whether a is true only once the leases of its batch are durable.
+func (a *answer) needsLease() bool {
+	switch a.req.Type {
+	case dhcpv4.MessageTypeRequest:
+		return a.kind == dhcpv4.MessageTypeAck
+	case dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeDecline:
+		return a.why == ""
+	default:
+		return false
+	}
+}
+
+// read decodes the packets; broken ones are counted and forgotten.
+func (b *batch) read(s *Server, l link, in []datagram) {
+	b.requests = b.requests[:0]
+	for _, d := range in {
+		if d.truncated {
+			s.metrics.drop(dropTruncated)
+			continue
+		}
+		r, err := parse(d.data)
+		if err != nil {
+			s.metrics.drop(err.(drop))
+			continue
+		}
+		s.locate(r, l, d.to)
+		s.metrics.request(r.Type)
+		b.requests = append(b.requests, r)
+	}
+}
+
+// ask gets the policy's word for each request that may be answered, without holding any lock.
+func (b *batch) ask(ctx context.Context, s *Server) {
+	b.hosts = b.hosts[:0]
+	for _, r := range b.requests {
+		var h Host
+		if s.concerns(r) {
+			h = s.policy().Host(ctx, r)
+		}
+		b.hosts = append(b.hosts, h)
+	}
+}
+
+// concerns reports whether r is one that the policy has a say in.
+func (s *Server) concerns(r *Request) bool {
+	if r.Subnet == nil || r.Type == dhcpv4.MessageTypeDecline || r.Type == dhcpv4.MessageTypeRelease {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.elsewhere(r)
+}
+
+// commit makes the leases of the batch durable. If that fails, all that depend on it get silence.
+func (b *batch) commit(ctx context.Context, d *round) {
+	puts, deletes := d.lists()
+	start := time.Now()
+	err := d.Server.commit(ctx, puts, deletes)
+	d.metrics.commit.Observe(time.Since(start).Seconds())
+	if err == nil {
+		for _, l := range puts {
+			d.offers.drop(l.MAC)
+		}
+		return
+	}
+	d.metrics.commitErrors.Inc()
+	d.complain("commit", "leases could not be made durable: nobody gets an ACK until they can", "leases", len(puts), "err", err)
+	for i, a := range b.later {
+		b.later[i] = silence(a.req, dropCommit)
+	}
+}
+
+// send sends the replies of answers. s.mu must be held.
+func (b *batch) send(s *Server, p port, answers []answer) {
+	b.out, b.sent = b.out[:0], b.sent[:0]
+	for i := range answers {
+		a := &answers[i]
+		if a.kind == dhcpv4.MessageTypeNone {
+			continue
+		}
+		data := a.build()
+		if data == nil {
+			*a = silence(a.req, dropTooLarge)
+			continue
+		}
+		to, raw := a.route()
+		o := outgoing{data: data, from: a.req.Server, to: to}
+		if raw {
+			o.raw = a.req.MAC
+		}
+		b.out, b.sent = append(b.out, o), append(b.sent, a)
+	}
+	for i, err := range p.send(b.out) {
+		if a := b.sent[i]; err != nil {
+			s.complain("send "+p.link().name, "a reply could not be sent", "interface", p.link().name, "mac", a.req.MAC, "to", b.out[i].to, "err", err)
+			*a = silence(a.req, dropSend)
+		}
+	}
+}
+
+// tell counts, logs and reports what became of answers.
+func (b *batch) tell(s *Server, answers []answer) {
+	now := s.now()
+	for i := range answers {
+		a := &answers[i]
+		s.metrics.answer(a)
+		if a.req.Type == dhcpv4.MessageTypeDiscover {
+			s.observe(Event{Kind: Discover, Time: now, Request: a.req})
+		}
+		e := a.event(now)
+		s.observe(e)
+		s.log().Debug("dhcpd: "+string(e.Kind), "mac", a.req.MAC, "address", e.Addr, "file", e.File,
+			"reason", e.Reason, "interface", a.req.Interface, "subnet", a.req.Subnet.prefix(), "arch", a.req.Arch(), "ipxe", a.req.IPXE)
+	}
+}

@@ -1,0 +1,17 @@
+// Package dhcpd is a DHCPv4 server for networks that machines boot from.
+//
+// It speaks RFC 2131 and 2132 in full (discover, select, init-reboot, renew, rebind, release, decline, inform,
+// relays), echoes relay agent information (RFC 3046) and client identifiers (RFC 6842), and tells PXE, UEFI
+// HTTP and iPXE clients what to load (RFC 4578, PXE 2.1). It is authoritative for its subnets.
+//
+// Packets are read in batches. Each batch is decided in one pass, its leases are committed durably at once,
+// and only then are the ACKs sent: under load the batch grows and shares the cost of the fsync. An offer stays
+// in memory; only an ACK writes.
+//
+// The package knows no policy: which machine gets which address, name or boot file is asked of a Policy. It
+// deliberately does not do DHCPv6, proxyDHCP, BOOTP without option 53, dynamic DNS, failover between servers,
+// or hardware other than Ethernet. Leases are keyed by MAC and never by client identifier (against RFC 2131
+// §4.2), so that ROM, boot loader and operating system of one machine share one address.
+//
+// It runs on Linux only: it needs SO_BINDTODEVICE, recvmmsg and packet sockets.
+package dhcpd

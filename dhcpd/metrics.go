@@ -1,0 +1,56 @@
+package dhcpd
+
+import (
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+type metrics struct {
+	requests, replies, drops *prometheus.CounterVec
+	commitErrors             prometheus.Counter
+	batch, commit            prometheus.Histogram
+}
+
+func newMetrics(s *Server) *metrics {
+	f := promauto.With(s.Metrics)
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "muster", Subsystem: "dhcpd", Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		requests: counter("requests_total", "Well-formed packets of machines, by message type.", "type"),
+		replies:  counter("replies_total", "Packets that were sent, by message type.", "type"),
+		drops:    counter("drops_total", "Packets that got no answer, by reason.", "reason"),
+		commitErrors: f.NewCounter(prometheus.CounterOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "commit_errors_total",
+			Help: "Batches of leases that could not be made durable."}),
+		batch: f.NewHistogram(prometheus.HistogramOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "batch_packets",
+			Help: "Packets that were read at once.", Buckets: prometheus.ExponentialBuckets(1, 2, 8)}),
+		commit: f.NewHistogram(prometheus.HistogramOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "commit_seconds",
+			Help: "Time to make the leases of a batch durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 3, 11)}),
+	}
+	for i := range s.Subnets {
+		n := &s.Subnets[i]
+		if !n.Range.First.IsValid() {
+			continue
+		}
+		labels := prometheus.Labels{"subnet": n.Prefix.String()}
+		f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "pool_addresses", ConstLabels: labels,
+			Help: "Addresses of the dynamic range."}, func() float64 { return float64(n.Range.size()) })
+		f.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "pool_active", ConstLabels: labels,
+			Help: "Addresses of the dynamic range that are leased or in quarantine."},
+			func() float64 { return float64(s.Leases.Active(n.Range.First, n.Range.Last, s.now())) })
+	}
+	return m
+}
+
+func (m *metrics) drop(d drop)                  { m.drops.WithLabelValues(string(d)).Inc() }
+func (m *metrics) request(t dhcpv4.MessageType) { m.requests.WithLabelValues(t.String()).Inc() }
+
+func (m *metrics) answer(a *answer) {
+	switch {
+	case a.kind != dhcpv4.MessageTypeNone:
+		m.replies.WithLabelValues(a.kind.String()).Inc()
+	case a.why != "":
+		m.drop(drop(a.why))
+	}
+}

@@ -1,0 +1,84 @@
+package dhcpd
+
+import (
+	"encoding/binary"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// raw sends IP packets to a MAC, without ARP: a machine does not answer for an address that it has only been
+// offered (RFC 2131 §4.1).
+type raw struct {
+	fd      int
+	ifindex int
+	once    sync.Once // closes fd
+}
+
+func openRaw(ifindex int) (*raw, error) {
+	// Protocol 0: it only sends.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &raw{fd: fd, ifindex: ifindex}, nil
+}
+
+func (r *raw) send(o outgoing) error {
+	to := unix.SockaddrLinklayer{Ifindex: r.ifindex, Protocol: bigEndian(unix.ETH_P_IP), Halen: uint8(len(o.raw))}
+	copy(to.Addr[:], o.raw[:])
+	return unix.Sendto(r.fd, ipPacket(o), 0, &to)
+}
+
+func (r *raw) close() (err error) {
+	r.once.Do(func() { err = unix.Close(r.fd) })
+	return err
+}
+
+// ipPacket wraps o into UDP (RFC 768) and IPv4 (RFC 791).
+func ipPacket(o outgoing) []byte {
+	const ip, udp = 20, 8
+	b := make([]byte, ip+udp+len(o.data))
+	src, dst := o.from.As4(), o.to.Addr().As4()
+	put := binary.BigEndian.PutUint16
+	b[0] = 4<<4 | ip/4
+	put(b[2:], uint16(len(b)))
+	b[6] = 0x40 // don't fragment
+	b[8] = 64   // hops: some ROMs take no less, though the packet crosses no router
+	b[9] = unix.IPPROTO_UDP
+	copy(b[12:], src[:])
+	copy(b[16:], dst[:])
+	put(b[10:], ^sum(0, b[:ip]))
+
+	u := b[ip:]
+	put(u, serverPort)
+	put(u[2:], o.to.Port())
+	put(u[4:], uint16(len(u)))
+	copy(u[udp:], o.data)
+	// The pseudo header is the addresses, the protocol and the length.
+	check := ^sum(uint32(unix.IPPROTO_UDP)+uint32(len(u))+uint32(sum(0, b[12:20])), u)
+	if check == 0 {
+		check = 0xffff // 0 would mean that there is none
+	}
+	put(u[6:], check)
+	return b
+}
+
+// sum is the ones' complement sum of RFC 1071.
+func sum(s uint32, b []byte) uint16 {
+	for ; len(b) >= 2; b = b[2:] {
+		s += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		s += uint32(b[0]) << 8
+	}
+	for s > 0xffff {
+		s = s>>16 + s&0xffff
+	}
+	return uint16(s)
+}
+
+// bigEndian is v in network order, as packet sockets want their protocol.
+func bigEndian(v uint16) uint16 {
+	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v))
+}
