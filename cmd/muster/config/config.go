@@ -67,8 +67,11 @@ type TFTPD struct {
 type HTTPBoot struct {
 	// Listen is host:port (TCP). Default ":8080".
 	Listen string `mapstructure:"listen"`
-	// Template is a file that replaces the built-in template of the iPXE script. Empty means built-in.
-	Template string `mapstructure:"template"`
+	// Templates is a directory with *.ipxe files that replace the built-in scripts of the same name. Empty
+	// means that there are none.
+	Templates string `mapstructure:"templates"`
+	// Files is a directory of the operator's own, served under /files/. Empty means none.
+	Files string `mapstructure:"files"`
 }
 
 // Images configures how images reach the nodes.
@@ -87,6 +90,9 @@ type NFS struct {
 	// Path is the directory on an external server under which it has what this one has under Data.
 	// Empty means the value of Data. Only with external.
 	Path string `mapstructure:"path"`
+	// Port is NFS's, MountPort mountd's. Zero means 2049 and 20048.
+	Port      uint16 `mapstructure:"port"`
+	MountPort uint16 `mapstructure:"mountport"`
 }
 
 // API configures the operators' API.

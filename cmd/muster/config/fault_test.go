@@ -24,7 +24,7 @@ Data: /x
 `, `
 line 4: tftp: unknown key; did you mean "tftpd"?
 line 6: httpboot.listn: unknown key; did you mean "listen"?
-line 7: images.nfs.kind: unknown key; there are server, address, path
+line 7: images.nfs.kind: unknown key; there are server, address, path, port, mountport
 line 8: pools: not configuration: declare pools in rack.yaml and run: muster apply -f rack.yaml
 line 9: Data: unknown key; did you mean "data"?`},
 		{"twice", "data: /a\n" + minimal + "data: /b\n", `
@@ -48,13 +48,15 @@ line 5: data: want one value, not a list`},
     dns: [10.77.0.1, 8.8.8]
     lease: 3600
 log: {level: loud}
+images: {nfs: {port: 70000}}
 `, `
 line 4: dhcpd.subnets[0].subnet: "10.77.0.0" is not a network (want the form 10.77.0.0/24)
 line 5: dhcpd.subnets[0].range: "10.77.0.9-10.77.0.2": the last address is before the first
 line 6: dhcpd.subnets[0].router: "gw" is not an address (want the form 10.77.0.1)
 line 7: dhcpd.subnets[0].dns[1]: "8.8.8" is not an address (want the form 10.77.0.1)
 line 8: dhcpd.subnets[0].lease: "3600" is not a duration (want the form 1h, 90m, 45s)
-line 9: log.level: "loud" is not a level (want debug, info, warn or error)`},
+line 9: log.level: "loud" is not a level (want debug, info, warn or error)
+line 10: images.nfs.port: "70000" is not a port (0 to 65535)`},
 		{"subnets", `dhcpd:
   interfaces: [eth1, eth1, lo, "a name that is too long"]
   subnets:
@@ -110,9 +112,11 @@ line 10: log.format: "xml" is not one of text, json
 line 11: power.lab.socket: the path has 108 bytes; a unix socket's may have 107`},
 		{"external", minimal + "images:\n  nfs: {server: external}\n", `
 line 5: images.nfs.address: not given: with server external, nodes must know where to mount from`},
-		{"path without external", minimal + "images: {nfs: {path: /x, address: 127.0.0.1}}\n", `
+		{"path without external", minimal + "images: {nfs: {path: /x, address: 127.0.0.1}}\nhttpboot: {templates: t, files: f}\n", `
 line 4: images.nfs.address: nodes cannot mount from 127.0.0.1
-line 4: images.nfs.path: only server external has a path of its own`},
+line 4: images.nfs.path: only server external has a path of its own
+line 5: httpboot.templates: "t" is not an absolute path (it begins with /)
+line 5: httpboot.files: "f" is not an absolute path (it begins with /)`},
 		{"one port", minimal + "api: {listen: 127.0.0.1:8080}\n", `
 line 4: api.listen: port 8080 is httpboot.listen's already`},
 		{"two documents", minimal + "---\ndata: /x\n", `

@@ -119,6 +119,12 @@ func (k *keys) scalar(n *yaml.Node, t reflect.Type, key string) {
 		}
 		return
 	}
+	if t.Kind() == reflect.Uint16 {
+		if _, err := strconv.ParseUint(n.Value, 10, 16); err != nil {
+			k.fault(n, key, "%q is not a port (0 to 65535)", n.Value)
+		}
+		return
+	}
 	if u, ok := reflect.New(t).Interface().(encoding.TextUnmarshaler); ok {
 		if err := u.UnmarshalText([]byte(n.Value)); err != nil {
 			k.fault(n, key, "%s", reason(t, n.Value, err))

@@ -44,9 +44,8 @@ func (c *Config) faults(line func(string) int) []*Fault {
 	k.listen("tftpd.listen", c.TFTPD.Listen)
 	k.dir("tftpd.ipxe", c.TFTPD.IPXE)
 	k.listen("httpboot.listen", c.HTTPBoot.Listen)
-	if c.HTTPBoot.Template != "" {
-		k.dir("httpboot.template", c.HTTPBoot.Template)
-	}
+	k.optionalDir("httpboot.templates", c.HTTPBoot.Templates)
+	k.optionalDir("httpboot.files", c.HTTPBoot.Files)
 	k.nfs(c.Images.NFS)
 	k.api(c.API, c.HTTPBoot.Listen)
 	if c.State.Backend == "etcd" {
@@ -75,6 +74,12 @@ func (c *check) oneOf(key, value string, want ...string) {
 func (c *check) dir(key, path string) {
 	if !filepath.IsAbs(path) {
 		c.fault(key, "%q is not an absolute path (it begins with /)", path)
+	}
+}
+
+func (c *check) optionalDir(key, path string) {
+	if path != "" {
+		c.dir(key, path)
 	}
 }
 
