@@ -214,7 +214,7 @@ func (w *build) kernel(tree string) error {
 		return err
 	}
 	defer f.Close()
-	if err := writeInitrd(f, tree, release, w.recipe.Kernel, w.Agent); err != nil {
+	if err := WriteInitrd(f, tree, release, w.recipe.Kernel, w.Agent); err != nil {
 		return err
 	}
 	for path, size := range map[string]*int64{kernel: &w.img.KernelSize, initrd: &w.img.InitrdSize} {

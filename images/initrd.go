@@ -28,9 +28,9 @@ const initrdWindow = 8 << 20
 // initrdDirs are empty directories on which the agent mounts.
 var initrdDirs = []string{"dev", "etc", "etc/muster", "lib", "lib/modules", "mnt", "newroot", "proc", "root", "run", "sys", "tmp", "var"}
 
-// writeInitrd writes an initrd for the tree's kernel: agent as /init and the flavour's modules with their
+// WriteInitrd writes an initrd for the tree's kernel: agent as /init and the flavour's modules with their
 // firmware, as a cpio archive in zstd. Equal inputs give equal bytes.
-func writeInitrd(w io.Writer, tree, release, flavour, agent string) error {
+func WriteInitrd(w io.Writer, tree, release, flavour, agent string) error {
 	dir := filepath.Join(tree, "usr/lib/modules", release)
 	modules, err := readModules(os.DirFS(dir))
 	if err != nil {

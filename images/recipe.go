@@ -29,8 +29,8 @@ const spaceNeeded = 1500 << 20
 
 // What may appear in a recipe; everything ends up in a command line.
 var (
-	packageRE = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)                  // Debian policy 5.6.7
-	suiteRE   = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)                       // a code name
+	packageRE = regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)                   // Debian policy 5.6.7
+	suiteRE   = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)                        // a code name
 	serviceRE = regexp.MustCompile(`^[A-Za-z0-9:_][A-Za-z0-9:_.@\\-]{0,254}$`) // systemd.unit(5)
 	mirrorRE  = regexp.MustCompile(`^(https?|file|copy|ftp)://?\S+$|^deb .+`)
 )

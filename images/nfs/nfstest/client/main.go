@@ -1,0 +1,171 @@
+//go:build linux
+
+// Command client is /init of the suite's virtual machine: it brings the network up, connects to the test
+// and does what it is told with the kernel's NFS client. It is no part of Muster's product.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"muster/images/nfs/nfstest/wire"
+)
+
+func main() {
+	err := run()
+	fmt.Println("client:", err)
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+}
+
+// run serves the test until it hangs up.
+func run() error {
+	for target, kind := range map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs"} {
+		if err := unix.Mount(kind, target, kind, 0, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", target, err)
+		}
+	}
+	param, err := cmdline()
+	if err != nil {
+		return err
+	}
+	for _, m := range []string{"virtio_pci", "virtio_net", "af_packet", "nfsv3", "nfsv4", "overlay"} {
+		if err := load(m); err != nil {
+			return fmt.Errorf("load %s: %w", m, err)
+		}
+	}
+	if err := network(param["nfstest.address"]); err != nil {
+		return fmt.Errorf("network: %w", err)
+	}
+	conn, err := net.DialTimeout("tcp", param["nfstest.server"], time.Minute)
+	if err != nil {
+		return err
+	}
+	in, out := bufio.NewScanner(conn), json.NewEncoder(conn)
+	in.Buffer(nil, 16<<20)
+	held := map[string]*os.File{}
+	for in.Scan() {
+		var q wire.Request
+		if err := json.Unmarshal(in.Bytes(), &q); err != nil {
+			return err
+		}
+		var a wire.Answer
+		if err := do(q, &a, held); err != nil {
+			a.Error = err.Error()
+		}
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+	}
+	return in.Err()
+}
+
+func cmdline() (map[string]string, error) {
+	b, err := os.ReadFile("/proc/cmdline")
+	param := map[string]string{}
+	for _, f := range strings.Fields(string(b)) {
+		k, v, _ := strings.Cut(f, "=")
+		param[k] = v
+	}
+	return param, err
+}
+
+// load loads a module after those that it needs.
+func load(name string) error {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err
+	}
+	dir := "/lib/modules/" + unix.ByteSliceToString(u.Release[:])
+	b, err := os.ReadFile(dir + "/modules.dep")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(b)) {
+		file, deps, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if strings.ReplaceAll(strings.TrimSuffix(filepath.Base(file), ".ko"), "-", "_") != name {
+			continue
+		}
+		all := append([]string{file}, strings.Fields(deps)...)
+		for i := len(all) - 1; i >= 0; i-- { // deepest last
+			if err := insert(filepath.Join(dir, all[i])); err != nil {
+				return fmt.Errorf("%s: %w", all[i], err)
+			}
+		}
+		return nil
+	}
+	return nil // built in
+}
+
+func insert(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
+		return err
+	}
+	return nil
+}
+
+// do executes one request.
+func do(q wire.Request, a *wire.Answer, held map[string]*os.File) (err error) {
+	switch q.Op {
+	case wire.Mount:
+		if err := os.MkdirAll(q.Path, 0o755); err != nil {
+			return err
+		}
+		return unix.Mount(q.Source, q.Path, "nfs", 0, q.Options)
+	case wire.Unmount:
+		return unix.Unmount(q.Path, 0)
+	case wire.Read:
+		a.Data, err = os.ReadFile(q.Path)
+	case wire.Write:
+		return os.WriteFile(q.Path, q.Data, 0o644)
+	case wire.List:
+		var entries []os.DirEntry
+		entries, err = os.ReadDir(q.Path)
+		for _, e := range entries {
+			a.Names = append(a.Names, e.Name())
+		}
+	case wire.Stat:
+		return stat(q.Path, a)
+	case wire.Chown:
+		return os.Lchown(q.Path, 33, 33)
+	case wire.Hold:
+		held[q.Path], err = os.Open(q.Path)
+	case wire.ReadHeld:
+		// What the client has in memory proves nothing about the server.
+		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {
+			return err
+		}
+		a.Data = make([]byte, q.Size)
+		_, err = held[q.Path].ReadAt(a.Data, q.Offset)
+	default:
+		return fmt.Errorf("unknown request %q", q.Op)
+	}
+	return err
+}
+
+func stat(path string, a *wire.Answer) error {
+	var st syscall.Stat_t
+	if err := syscall.Lstat(path, &st); err != nil {
+		return err
+	}
+	a.Mode, a.UID, a.GID, a.Rdev = st.Mode, st.Uid, st.Gid, st.Rdev
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		target, err := os.Readlink(path)
+		a.Data = []byte(target)
+		return err
+	}
+	return nil
+}
