@@ -1,0 +1,65 @@
+package dhcpd
+
+import (
+	"context"
+	"encoding/binary"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// FuzzRequest handles arbitrary bytes as a packet: it never panics, sends one reply at most, which the codec
+// understands, belongs to the request, and is no larger than the client accepts.
+func FuzzRequest(f *testing.F) {
+	a := ip("10.77.0.100")
+	for _, p := range []*dhcpv4.DHCPv4{
+		discover(mac(1), biosROM), discover(mac(1), uefiX64), discover(mac(1), uefiHTTP), discover(mac(1), ipxe),
+		selecting(mac(1), a, dhclient), initReboot(mac(1), a), renewing(mac(1), a), release(mac(1), a), decline(mac(1), a),
+		inform(mac(1), a), discover(mac(2), relayedBy(ip("10.78.0.1")), option82()),
+	} {
+		f.Add(p.ToBytes(), true)
+		f.Add(p.ToBytes(), false)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, unicast bool) {
+		x := newFixture(t)
+		x.bind(mac(1))
+		x.sent = nil
+		to := limitedBroadcast
+		if unicast {
+			to = server
+		}
+		x.batch.run(context.Background(), x.Server, x, []datagram{{data: data, to: to}})
+		if len(x.sent) == 0 {
+			return
+		}
+		if len(x.sent) > 1 {
+			t.Fatalf("%d replies to one packet", len(x.sent))
+		}
+		checkReply(t, data, x.sent[0])
+	})
+}
+
+func checkReply(t *testing.T, data []byte, o outgoing) {
+	reply, err := dhcpv4.FromBytes(o.data)
+	if err != nil {
+		t.Fatalf("the codec does not understand the reply: %v", err)
+	}
+	if string(reply.TransactionID[:]) != string(data[4:8]) || string(reply.ClientHWAddr) != string(data[28:34]) {
+		t.Error("the reply belongs to another request")
+	}
+	limit := minMessage
+	if req, err := dhcpv4.FromBytes(append(data, 255)); err == nil {
+		if v := req.Options.Get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
+			limit = max(limit, int(binary.BigEndian.Uint16(v)))
+		}
+	}
+	if len(o.data)+ipUDPHeader > limit {
+		t.Errorf("%d bytes of reply where the client accepts %d", len(o.data), limit)
+	}
+	if !o.to.Addr().IsValid() || !o.from.IsValid() {
+		t.Errorf("reply from %v to %v", o.from, o.to)
+	}
+	if y := addr(reply.YourIPAddr); y.IsValid() && subnetOf([]*Subnet{&rackNet, &remoteNet}, y) == nil {
+		t.Errorf("an address of no subnet: %s", y)
+	}
+}
