@@ -55,15 +55,17 @@ func (r *Rack) openTap(name string) (tap *os.File, err error) {
 		if err != nil {
 			return fmt.Errorf("rack: open /dev/net/tun: %w", err)
 		}
-		tap = os.NewFile(uintptr(fd), name)
 		req, err := unix.NewIfreq(name)
+		if err == nil {
+			req.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+			err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+		}
 		if err != nil {
-			return fmt.Errorf("rack: tap %q: %w", name, err)
+			unix.Close(fd)
+			return fmt.Errorf("rack: make tap %q: %w", name, err)
 		}
-		req.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
-		if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
-			return fmt.Errorf("rack: make tap %s: %w", name, err)
-		}
+		// Only now: the runtime's poller cannot wait for a file without an interface.
+		tap = os.NewFile(uintptr(fd), name)
 		return nil
 	})
 	if err == nil {
