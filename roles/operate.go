@@ -139,8 +139,11 @@ func (r *Registry) reassign(tx Tx, n Node, pool, slot string) (Node, error) {
 	switch {
 	case has && cur.Pool == pool && (slot == "" || slot == cur.Name):
 		if n.State == StateDraining {
-			// It was on its way elsewhere and stays after all; the next check makes it ready.
-			n.enter(StateBooting, "stays in "+pool, now)
+			// It was on its way elsewhere and stays after all.
+			n.enter(StateBooting, "", now)
+			if b, ok := latest(tx, n); ok && b.Ready {
+				n.enter(StateReady, "", now)
+			}
 		}
 		n.Joined = "assigned to pool " + pool + " by an operator"
 		return n, tx.Nodes().Put(n)

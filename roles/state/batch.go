@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/go-memdb"
@@ -60,7 +61,7 @@ func (s *Store) join(fn func(roles.Tx) error) (b *batch, leads bool, err error) 
 	}()
 	s.metrics.updates.Inc()
 	if err = b.run(fn); err != nil {
-		return nil, false, err
+		return b, leads, err
 	}
 	joined = true
 	return b, leads, nil
@@ -78,6 +79,7 @@ func (s *Store) lead(b *batch) {
 	if len(b.records) == 0 {
 		return
 	}
+	b.err = errPanicked // for those who wait, should write panic
 	if b.err = s.write("rack", b.records); b.err == nil {
 		s.publish(b.txn)
 		s.metrics.events.Add(float64(b.appended))
@@ -108,6 +110,8 @@ func (b *batch) run(fn func(roles.Tx) error) error {
 	}
 	return nil
 }
+
+var errPanicked = errors.New("state: the commit panicked in another Update")
 
 // add takes a record into the batch; the last one of a key wins.
 func (b *batch) add(r Record) {
