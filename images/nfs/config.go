@@ -26,7 +26,13 @@ NFS_CORE_PARAM {
 NFSv4 {
 	# No node holds a lock here that would have to be reclaimed: serve at once after a restart.
 	Graceless = true;
+	# Owners are the image's numbers; this machine's names for them mean nothing to a node.
+	Only_Numeric_Owners = true;
 	RecoveryRoot = "%s";
+}
+NFS_KRB5 {
+	Active_krb5 = false;
+	CCacheDir = "%s";
 }
 EXPORT_DEFAULTS {
 	Access_Type = None;
@@ -38,7 +44,7 @@ EXPORT_DEFAULTS {
 LOG {
 	Default_Log_Level = EVENT;
 }
-`, g.port(), g.mountPort(), filepath.Dir(g.plugin), filepath.Join(g.Dir, "recovery"))
+`, g.port(), g.mountPort(), filepath.Dir(g.plugin), filepath.Join(g.Dir, "recovery"), filepath.Join(g.Dir, "krb5"))
 	id := ids(exports)
 	for _, e := range exports {
 		fmt.Fprintf(&b, `EXPORT {

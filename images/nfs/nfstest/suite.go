@@ -252,17 +252,17 @@ func (s *suite) set(t *testing.T) {
 	if m, err = s.Mount(s.path("later")); err != nil {
 		t.Fatal(err)
 	}
-	if a := s.mount(m, s.version, "/mnt/set"); a.Error != "" {
+	if a := s.mount(m, s.version, "/mnt/added"); a.Error != "" {
 		t.Errorf("a new export cannot be mounted: %s", a.Error)
 	} else {
-		s.must(wire.Request{Op: wire.Unmount, Path: "/mnt/set"})
+		s.must(wire.Request{Op: wire.Unmount, Path: "/mnt/added"})
 	}
 	if err := s.Set(ctx, s.exports); err != nil {
 		t.Fatal(err)
 	}
-	if a := s.mount(m, s.version, "/mnt/set"); a.Error == "" {
+	if a := s.mount(m, s.version, "/mnt/added"); a.Error == "" {
 		t.Error("an export that was taken away can be mounted")
-		s.must(wire.Request{Op: wire.Unmount, Path: "/mnt/set"})
+		s.must(wire.Request{Op: wire.Unmount, Path: "/mnt/added"})
 	}
 	if got := s.must(wire.Request{Op: wire.Read, Path: held + "/etc/hostname"}); string(got.Data) != "web\n" {
 		t.Errorf("the other mount reads %q", got.Data)
@@ -280,6 +280,7 @@ func (s *suite) killed(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.must(wire.Request{Op: wire.Hold, Path: m + "/big"})
+	defer s.must(wire.Request{Op: wire.Release, Path: m + "/big"})
 	const half = 4 << 20
 	read := func(offset int64) {
 		t.Helper()

@@ -143,6 +143,8 @@ func do(q wire.Request, a *wire.Answer, held map[string]*os.File) (err error) {
 		return os.Lchown(q.Path, 33, 33)
 	case wire.Hold:
 		held[q.Path], err = os.Open(q.Path)
+	case wire.Release:
+		return held[q.Path].Close()
 	case wire.ReadHeld:
 		// What the client has in memory proves nothing about the server.
 		if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0); err != nil {

@@ -15,6 +15,7 @@ const (
 	Stat     Op = "stat"     // Path → Mode, UID, GID, Rdev, and Data for a link's target
 	Chown    Op = "chown"    // Path, to 33:33
 	Hold     Op = "hold"     // open Path and keep it open
+	Release  Op = "release"  // close the held Path
 	ReadHeld Op = "readheld" // Size bytes at Offset of the held Path → Data, from the server
 )
 
