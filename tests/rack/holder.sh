@@ -16,10 +16,13 @@ echo ready
 # cat ends when the last writer of the pipe is gone: the rack was closed, or its maker died.
 cat >/dev/null || :
 set +e
+dir=$1
 # Those that fork while they are killed are found in the next pass. One that hangs in the kernel is left to it.
 for pass in $(seq 100); do
-	pids=$(find /proc/[0-9]*/ns/net -maxdepth 0 -lname "$net" 2>/dev/null | cut -d/ -f3 | grep -vx $$) || break
+	# Expanded here, and not in the pipe, the list has no process of the pipe in it.
+	set -- /proc/[0-9]*/ns/net
+	pids=$(find "$@" -maxdepth 0 -lname "$net" 2>/dev/null | cut -d/ -f3 | grep -vx $$) || break
 	for pid in $pids; do kill -9 "$pid" 2>/dev/null; done
 	sleep 0.1
 done
-rm -rf "$1"
+rm -rf "$dir"
