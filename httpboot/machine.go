@@ -1,6 +1,7 @@
 package httpboot
 
 import (
+	"encoding/hex"
 	"net"
 	"net/http"
 	"net/netip"
@@ -29,8 +30,19 @@ func machine(r *http.Request) (m Machine, known bool, err error) {
 // textSize bounds one text of the firmware: SMBIOS strings are 64 characters, as a rule.
 const textSize = 128
 
+const hexSuffix = ":hex"
+
+// plainRE is what needs no hex.
+var plainRE = regexp.MustCompile(`^[0-9A-Za-z._-]*$`)
+
+// text reads key, or key:hex. The scripts use hex for what people may have typed: the iPXE that Debian
+// ships (2019) leaves & as it is in ${x:uristring}, and expands a ${…} that it finds in a value.
 func text(q url.Values, key string) string {
-	s := strings.ToValidUTF8(strings.TrimSpace(q.Get(key)), "?")
+	s := q.Get(key)
+	if b, err := hex.DecodeString(q.Get(key + hexSuffix)); err == nil && len(b) > 0 {
+		s = string(b)
+	}
+	s = strings.ToValidUTF8(strings.Trim(s, " \x00"), "?")
 	if len(s) > textSize {
 		s = strings.ToValidUTF8(s[:textSize], "")
 	}
@@ -87,8 +99,12 @@ func (m Machine) query() string {
 		"mac": strings.ReplaceAll(m.MAC, ":", "-"), "uuid": m.UUID, "arch": m.Arch, "platform": platform, "asset": m.Asset,
 		"manufacturer": m.Manufacturer, "product": m.Product, "serial": m.Serial,
 	} {
-		if v != "" {
+		switch {
+		case v == "":
+		case plainRE.MatchString(v):
 			q.Set(k, v)
+		default:
+			q.Set(k+hexSuffix, hex.EncodeToString([]byte(v)))
 		}
 	}
 	if m.IP.IsValid() {

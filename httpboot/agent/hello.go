@@ -42,7 +42,8 @@ func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 		}
 		b.reset()
 		refused = 0
-		if !greeted {
+		first := !greeted
+		if first {
 			greeted = true
 			a.note("hello", "the boot server knows this machine as %s", a.params.MAC)
 		}
@@ -57,6 +58,9 @@ func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 			reply.Wait = "the boot server has no work for this machine yet"
 		}
 		a.Console.Remind("waiting: %s", reply.Wait)
+		if first {
+			continue // the first poll follows hello at once
+		}
 		// A server that answers a poll at once must not be asked a thousand times a second.
 		if err := sleep(ctx, max(0, pollEvery-time.Since(asked))); err != nil {
 			return nil, err
