@@ -60,11 +60,9 @@ func (s *Store) join(fn func(roles.Tx) error) (b *batch, leads bool, err error) 
 		}
 	}()
 	s.metrics.updates.Inc()
-	if err = b.run(fn); err != nil {
-		return b, leads, err
-	}
-	joined = true
-	return b, leads, nil
+	err = b.run(fn)
+	joined = err == nil
+	return b, leads, err
 }
 
 // lead waits until those who stood in line have joined, and commits b.

@@ -76,8 +76,9 @@ func (f *file) Load(fn func(Record) error) (revision uint64, err error) {
 }
 
 // Commit implements Backend.
-func (f *file) Commit(revision uint64, batch []Record) error {
-	err := f.db.Update(func(tx *bbolt.Tx) error {
+func (f *file) Commit(revision uint64, batch []Record) (err error) {
+	defer damaged(f.path, &err)()
+	err = f.db.Update(func(tx *bbolt.Tx) error {
 		// A commit that failed while its last page was being synced may be in the file or not. Where it
 		// is, the revision tells, and nothing more is written until a restart has read the file anew.
 		if have := fileRevision(tx); have != revision-1 {

@@ -1,0 +1,29 @@
+package state_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"muster/roles/state"
+	"muster/roles/state/statetest"
+)
+
+func TestFile(t *testing.T) {
+	statetest.Run(t, func(t *testing.T) func() *state.Store {
+		path := filepath.Join(t.TempDir(), "state.db")
+		return func() *state.Store { return open(t, path) }
+	})
+}
+
+func TestMemory(t *testing.T) {
+	statetest.Run(t, func(t *testing.T) func() *state.Store {
+		var m state.Memory
+		return func() *state.Store {
+			s, err := state.New(&m, state.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	})
+}

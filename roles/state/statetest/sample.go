@@ -1,0 +1,101 @@
+package statetest
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"muster/images"
+	"muster/roles"
+)
+
+var (
+	noon = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	addr = netip.MustParseAddr
+)
+
+func mac(n int) roles.MAC {
+	return roles.MAC{0x52, 0x54, 0, byte(n >> 16), byte(n >> 8), byte(n)}
+}
+
+func slot(pool string, n int) roles.Slot {
+	return roles.Slot{Name: fmt.Sprintf("%s-%02d", pool, n), Pool: pool, Number: n,
+		Address: netip.AddrFrom4([4]byte{10, 77, byte(len(pool)), byte(n)})}
+}
+
+// FullRole, FullPool, FullNode and FullBoot have every field set, so that a field that is not stored shows.
+func FullRole() roles.Role {
+	return roles.Role{
+		Name: "web", Description: "a page", Image: "nginx", Root: roles.RootRAM, Cmdline: "quiet",
+		Volumes: []roles.VolumeMount{{Name: "www", Mount: "/srv/www", ReadOnly: true}},
+		State:   []string{"/var/lib/web"},
+		Health: &roles.Health{
+			HTTP: &roles.HTTPCheck{Port: 80, Path: "/", Host: "h"}, TCP: &roles.TCPCheck{Port: 1},
+			NTP: &roles.NTPCheck{Port: 123}, Interval: roles.Duration(time.Second),
+			Timeout: roles.Duration(2 * time.Second), Failures: 4,
+		},
+		Recipe: images.Recipe{Packages: []string{"nginx"}, Services: []string{"nginx"}, Kernel: "cloud",
+			Suite: "bookworm", Mirror: "http://mirror.test", Overlay: "/o"},
+	}
+}
+
+// FullPool: see FullRole.
+func FullPool() roles.Pool {
+	return roles.Pool{
+		Name: "web", Role: "web", Size: roles.Size{Min: 1, Max: 20},
+		Addresses: roles.AddressRange{First: addr("10.77.0.20"), Last: addr("10.77.0.39")},
+		Match: &roles.Match{
+			Arch: []string{"x86_64"}, Firmware: []string{"uefi"}, MAC: []string{"52:*"}, UUID: []string{"*"},
+			Manufacturer: []string{"m"}, Product: []string{"p"}, Serial: []string{"s"},
+			Subnet:  []netip.Prefix{netip.MustParsePrefix("10.77.0.0/24")},
+			Circuit: []string{"c"}, Remote: []string{"r"}, Labels: map[string]string{"rack": "a1"},
+			MemoryMin: 1, CPUMin: 2,
+		},
+		Priority: 10, Image: "web:7", Takeover: roles.Duration(time.Minute),
+	}
+}
+
+// FullNode: see FullRole. Name is not set: it is derived.
+func FullNode() roles.Node {
+	return roles.Node{
+		MAC: mac(1), Pool: "web", Assigned: true, Slot: "web-09", WantSlot: "web-09", Address: addr("10.77.0.150"),
+		State: roles.StateReady, Since: noon, Why: "assigned", Match: []string{"arch x86_64: yes"},
+		Replaced: &roles.Replacement{Slot: "web-02", By: mac(2), At: noon},
+		Labels:   map[string]string{"rack": "a1"}, Power: &roles.Power{Driver: "lab", Target: "m1"},
+		Facts: roles.Facts{
+			Arch: "x86_64", Firmware: "bios", UUID: "u", Manufacturer: "m", Product: "p", Serial: "s", Asset: "a",
+			Address: addr("10.77.0.150"), Circuit: "c", Remote: "r",
+			Inventory: &roles.Inventory{Memory: 512, CPUs: 2, CPU: "cpu",
+				NICs:  []roles.NIC{{Name: "eth0", MAC: mac(1), Driver: "virtio_net", Speed: 1000, Link: true}},
+				Disks: []roles.Disk{{Name: "sda", Size: 1, Model: "m", Serial: "s"}}},
+		},
+		Image: "web:7", Boot: 3, FirstSeen: noon, LastSeen: noon, Failures: 2,
+	}
+}
+
+// FullBoot: see FullRole. Events is not set: they are appended.
+func FullBoot() roles.Boot {
+	return roles.Boot{ID: 3, Node: mac(1), Started: noon, Ended: noon.Add(time.Minute), Ready: true,
+		Step: roles.StepReady, Image: "web:7", Slot: "web-01", Token: "secret", Address: addr("10.77.0.150")}
+}
+
+// Fill puts one of everything and an event.
+func Fill(tx roles.Tx) error {
+	s := slot("web", 1)
+	s.Node, s.Since, s.Used = mac(7), noon, true
+	n := FullNode()
+	n.MAC = mac(7)
+	b := FullBoot()
+	b.Node = mac(7)
+	_, err := tx.Append(roles.Event{Time: noon, Node: mac(7), Name: "web-01", Boot: 3, Step: roles.StepReady,
+		Message: "serving", Error: "none"})
+	for _, e := range []error{
+		tx.Roles().Put(FullRole()), tx.Pools().Put(FullPool()), tx.Slots().Put(s), tx.Slots().Put(slot("web", 2)),
+		tx.Nodes().Put(n), tx.Nodes().Put(FullNode()), tx.Boots().Put(b),
+	} {
+		if err == nil {
+			err = e
+		}
+	}
+	return err
+}
