@@ -1,11 +1,11 @@
 package rack
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,26 +48,51 @@ func newRack(t *testing.T, o Options) *Rack {
 	return r
 }
 
-// output is what a program wrote so far.
+// output is what a program wrote so far, and when.
 type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+	mu     sync.Mutex
+	pieces []piece
+}
+
+type piece struct {
+	at   time.Time
+	text string
 }
 
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.buf.Write(p)
+	o.pieces = append(o.pieces, piece{time.Now(), string(p)})
+	return len(p), nil
 }
 
 func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.buf.String()
+	var b strings.Builder
+	for _, p := range o.pieces {
+		b.WriteString(p.text)
+	}
+	return b.String()
+}
+
+// first is when text was first written.
+func (o *output) first(t *testing.T, text string) time.Time {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, p := range o.pieces {
+		if strings.Contains(p.text, text) {
+			return p.at
+		}
+	}
+	t.Errorf("%q was not written", text)
+	return time.Time{}
 }
 
 // startDnsmasq starts Debian's DHCP and TFTP server in the rack: iPXE gets script, other firmware what args
-// say.
+// say. It answers router solicitations too, though it is no router (lifetime 0), since iPXE waits 13 s for that, and
+// tells iPXE (option 175.176, no-pxedhcp) not to wait 3 s for a proxyDHCP server.
 func startDnsmasq(t *testing.T, r *Rack, script string, args ...string) *output {
 	t.Helper()
 	root := filepath.Join(r.Dir(), "tftp")
@@ -82,8 +107,13 @@ func startDnsmasq(t *testing.T, r *Rack, script string, args ...string) *output 
 		"--pid-file=", "--dhcp-leasefile=/run/leases", "--log-facility=-", "--log-dhcp",
 		"--interface=" + BridgeName, "--bind-interfaces", "--dhcp-range=10.77.0.100,10.77.0.199,1h",
 		"--enable-tftp", "--tftp-root=" + root,
+		"--enable-ra", "--dhcp-range=fd77::,ra-only", "--ra-param=" + BridgeName + ",60,0",
+		"--dhcp-option=encap:175,176,1b",
 		"--dhcp-match=set:ipxe,175", "--dhcp-boot=tag:ipxe,boot.ipxe",
 	}, args...)
+	if out, err := r.Command(t.Context(), "ip", "-6", "address", "add", "fd77::1/64", "nodad", "dev", BridgeName).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := r.Command(ctx, "dnsmasq", args...)
 	out := new(output)
