@@ -1,0 +1,91 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+)
+
+// discover asks as a machine would, with a client that is not ours.
+func discover(ctx context.Context, iface string) ([]Offer, error) {
+	c, err := nclient4.New(iface)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	o, err := c.DiscoverOffer(ctx)
+	if errors.Is(err, nclient4.ErrNoResponse) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	server, _ := netip.AddrFromSlice(o.Options.Get(dhcpv4.OptionServerIdentifier))
+	address, _ := netip.AddrFromSlice(o.YourIPAddr.To4())
+	return []Offer{{server, address}}, nil
+}
+
+// startDnsmasq starts a DHCP server on an interface of the thread's namespace; it ends with the test.
+func startDnsmasq(t *testing.T, iface, addresses string) error {
+	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--port=0", "--user=root",
+		"--interface="+iface, "--bind-interfaces", "--dhcp-range="+addresses, "--no-ping", "--dhcp-authoritative",
+		"--pid-file="+filepath.Join(t.TempDir(), "pid"), "--dhcp-leasefile="+filepath.Join(t.TempDir(), "leases"))
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	var said strings.Builder
+	lines := bufio.NewScanner(io.TeeReader(log, &said))
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), "sockets bound exclusively to interface") {
+			go func() { _, _ = io.Copy(io.Discard, log) }() // ends with dnsmasq
+			return nil
+		}
+	}
+	return errors.New("dnsmasq: " + said.String())
+}
+
+func TestOtherDHCPServer(t *testing.T) {
+	needRoot(t)
+	needTool(t, "dnsmasq")
+	inNamespace(t, func() {
+		if err := startDnsmasq(t, "eth1p", "10.77.0.50,10.77.0.60,1h"); err != nil {
+			t.Error(err)
+			return
+		}
+		e := &Env{Interfaces: []string{"eth1"}, Offers: discover}
+		compare(t, checkDHCP(t.Context(), e),
+			want{"dhcp", Fail, "another DHCP server on eth1: 10.77.0.9 offers 10.77.0.", "switch it off"})
+		// The same answers are no harm where they come from this server.
+		own := Offer{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("10.77.0.100")}
+		e.Offers = func(context.Context, string) ([]Offer, error) { return []Offer{own}, nil }
+		compare(t, checkDHCP(t.Context(), e), want{"dhcp", OK, "no other DHCP server on eth1", ""})
+	})
+}
+
+func TestNoOtherDHCPServer(t *testing.T) {
+	answers := func(o []Offer, err error) *Env {
+		return &Env{Interfaces: []string{"eth9"}, Offers: func(context.Context, string) ([]Offer, error) { return o, err }}
+	}
+	compare(t, checkDHCP(t.Context(), answers(nil, nil)), want{"dhcp", OK, "no other DHCP server on eth9", ""})
+	compare(t, checkDHCP(t.Context(), answers(nil, errors.New("network is down"))), want{"dhcp", Warn, "network is down", "root"})
+	o := Offer{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.7")}
+	compare(t, checkDHCP(t.Context(), answers([]Offer{o, o}, nil)), want{"dhcp", Fail, "192.0.2.1 offers 192.0.2.7", "switch it off"})
+	compare(t, checkDHCP(t.Context(), &Env{Interfaces: []string{"eth9"}}))
+}
