@@ -32,9 +32,10 @@ func initFaults(f file) []string {
 }
 
 // mainOnly finds what only main does: exit, read the environment, flags, and log through the process's own
-// logger. Tests may read the environment: it is how they are told where to run.
+// logger. Tests, and packages for tests alone (nfstest), may read the environment: it is how they are told
+// where to run.
 func mainOnly(f file) []string {
-	if f.ast.Name.Name == "main" || f.test() {
+	if f.ast.Name.Name == "main" || f.test() || strings.HasSuffix(f.ast.Name.Name, "test") {
 		return nil
 	}
 	var out []string
