@@ -156,14 +156,14 @@ func TestGarbage(t *testing.T) {
 		{"no cookie", bytes.Replace(good(), []byte{99, 130, 83, 99}, []byte{1, 2, 3, 4}, 1), dropMalformed},
 		{"option without its value", append(good()[:240], 50, 200, 1), dropMalformed},
 		{"a reply", good(func(p *dhcpv4.DHCPv4) { p.OpCode = dhcpv4.OpcodeBootReply }), dropReply},
-		{"an offer", packet(mac(1), dhcpv4.MessageTypeOffer).ToBytes(), dropReply},
+		{"an offer", message(mac(1), dhcpv4.MessageTypeOffer).ToBytes(), dropReply},
 		{"InfiniBand", good(func(p *dhcpv4.DHCPv4) { p.HWType = 32 }), dropHardware},
 		{"long address", good(dhcpv4.WithHwAddr(make([]byte, 8))), dropHardware},
 		{"no address", good(dhcpv4.WithHwAddr(make([]byte, 6))), dropHardware},
 		{"broadcast address", good(dhcpv4.WithHwAddr([]byte{255, 255, 255, 255, 255, 255})), dropHardware},
 		{"BOOTP", good(dhcpv4.WithoutOption(dhcpv4.OptionDHCPMessageType)), dropBOOTP},
 		{"two types", good(option(dhcpv4.OptionDHCPMessageType, 1, 1)), dropBOOTP},
-		{"REQUEST of nothing", packet(mac(1), dhcpv4.MessageTypeRequest).ToBytes(), dropNoAddress},
+		{"REQUEST of nothing", message(mac(1), dhcpv4.MessageTypeRequest).ToBytes(), dropNoAddress},
 		{"no End option", noEnd, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -114,7 +114,7 @@ func TestOtherServer(t *testing.T) {
 	a := f.offered(mac(1))
 	asked := false
 	f.Policy = askedPolicy{&asked}
-	f.none(packet(mac(1), dhcpv4.MessageTypeRequest, askFor(a), chose(ip("10.77.0.9"))), dropOther)
+	f.none(message(mac(1), dhcpv4.MessageTypeRequest, askFor(a), chose(ip("10.77.0.9"))), dropOther)
 	if asked {
 		t.Error("the policy was asked about a machine that chose another server")
 	}
@@ -270,7 +270,7 @@ func TestInform(t *testing.T) {
 	if f.Leases.Len() != 0 {
 		t.Error("INFORM wrote a lease")
 	}
-	f.none(packet(mac(1), dhcpv4.MessageTypeInform), dropNoAddress)
+	f.none(message(mac(1), dhcpv4.MessageTypeInform), dropNoAddress)
 }
 
 func TestIgnore(t *testing.T) {

@@ -27,7 +27,7 @@ func openRaw(ifindex int) (*raw, error) {
 func (r *raw) send(o outgoing) error {
 	to := unix.SockaddrLinklayer{Ifindex: r.ifindex, Protocol: bigEndian(unix.ETH_P_IP), Halen: uint8(len(o.raw))}
 	copy(to.Addr[:], o.raw[:])
-	return unix.Sendto(r.fd, ipPacket(o), 0, &to)
+	return unix.Sendto(r.fd, ipPacket(o, serverPort), 0, &to)
 }
 
 func (r *raw) close() (err error) {
@@ -36,7 +36,7 @@ func (r *raw) close() (err error) {
 }
 
 // ipPacket wraps o into UDP (RFC 768) and IPv4 (RFC 791).
-func ipPacket(o outgoing) []byte {
+func ipPacket(o outgoing, fromPort uint16) []byte {
 	const ip, udp = 20, 8
 	b := make([]byte, ip+udp+len(o.data))
 	src, dst := o.from.As4(), o.to.Addr().As4()
@@ -51,7 +51,7 @@ func ipPacket(o outgoing) []byte {
 	put(b[10:], ^sum(0, b[:ip]))
 
 	u := b[ip:]
-	put(u, serverPort)
+	put(u, fromPort)
 	put(u[2:], o.to.Port())
 	put(u[4:], uint16(len(u)))
 	copy(u[udp:], o.data)

@@ -158,7 +158,7 @@ func (f *fixture) bind(m lease.MAC, mods ...dhcpv4.Modifier) netip.Addr {
 	return a
 }
 
-func packet(m lease.MAC, t dhcpv4.MessageType, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
+func message(m lease.MAC, t dhcpv4.MessageType, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 	p, err := dhcpv4.New(append([]dhcpv4.Modifier{dhcpv4.WithMessageType(t), dhcpv4.WithHwAddr(m[:]),
 		dhcpv4.WithTransactionID([4]byte{1, 2, m[4], m[5]})}, mods...)...)
 	if err != nil {
@@ -182,19 +182,19 @@ func chose(server netip.Addr) dhcpv4.Modifier {
 func relayedBy(a netip.Addr) dhcpv4.Modifier { return dhcpv4.WithGatewayIP(a.AsSlice()) }
 
 func discover(m lease.MAC, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeDiscover, mods...)
+	return message(m, dhcpv4.MessageTypeDiscover, mods...)
 }
 
 func selecting(m lease.MAC, a netip.Addr, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeRequest, append(mods, askFor(a), chose(server))...)
+	return message(m, dhcpv4.MessageTypeRequest, append(mods, askFor(a), chose(server))...)
 }
 
 func initReboot(m lease.MAC, a netip.Addr, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeRequest, append(mods, askFor(a))...)
+	return message(m, dhcpv4.MessageTypeRequest, append(mods, askFor(a))...)
 }
 
 func renewing(m lease.MAC, a netip.Addr, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeRequest, append(mods, dhcpv4.WithClientIP(a.AsSlice()))...)
+	return message(m, dhcpv4.MessageTypeRequest, append(mods, dhcpv4.WithClientIP(a.AsSlice()))...)
 }
 
 // rebinding is marked by a site-specific option, so that exchange broadcasts it.
@@ -203,15 +203,15 @@ func rebinding(m lease.MAC, a netip.Addr) *dhcpv4.DHCPv4 {
 }
 
 func release(m lease.MAC, a netip.Addr) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeRelease, dhcpv4.WithClientIP(a.AsSlice()), chose(server))
+	return message(m, dhcpv4.MessageTypeRelease, dhcpv4.WithClientIP(a.AsSlice()), chose(server))
 }
 
 func decline(m lease.MAC, a netip.Addr) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeDecline, askFor(a), chose(server))
+	return message(m, dhcpv4.MessageTypeDecline, askFor(a), chose(server))
 }
 
 func inform(m lease.MAC, a netip.Addr, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	return packet(m, dhcpv4.MessageTypeInform, append(mods, dhcpv4.WithClientIP(a.AsSlice()))...)
+	return message(m, dhcpv4.MessageTypeInform, append(mods, dhcpv4.WithClientIP(a.AsSlice()))...)
 }
 
 // fixedHosts is the Policy that knows machines by a map.
