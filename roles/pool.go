@@ -112,8 +112,7 @@ func (r AddressRange) At(i int) netip.Addr {
 	if i < 0 || i >= r.Len() {
 		return netip.Addr{}
 	}
-	n := num(r.First) + uint32(i)
-	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+	return addr(num(r.First) + uint32(i))
 }
 
 // Contains reports whether a lies in r.
@@ -124,6 +123,27 @@ func (r AddressRange) Contains(a netip.Addr) bool {
 // Overlaps reports whether r and o share an address.
 func (r AddressRange) Overlaps(o AddressRange) bool {
 	return r.Contains(o.First) || o.Contains(r.First)
+}
+
+// Prefixes covers exactly the addresses of r with as few networks as possible.
+func (r AddressRange) Prefixes() []netip.Prefix {
+	var out []netip.Prefix
+	if !r.First.IsValid() {
+		return nil
+	}
+	for at, last := uint64(num(r.First)), uint64(num(r.Last)); at <= last; {
+		bits := 32
+		for bits > 0 {
+			size := uint64(1) << (32 - bits + 1)
+			if at%size != 0 || at+size-1 > last {
+				break
+			}
+			bits--
+		}
+		out = append(out, netip.PrefixFrom(addr(uint32(at)), bits))
+		at += 1 << (32 - bits)
+	}
+	return out
 }
 
 // String is the form that ParseAddressRange reads; empty for the zero range.
@@ -150,4 +170,8 @@ func (r *AddressRange) UnmarshalText(b []byte) error {
 func num(a netip.Addr) uint32 {
 	b := a.As4()
 	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+func addr(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
 }

@@ -75,7 +75,7 @@ func (p *program) newRootCommand() *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("server", newServeCommand(), p.newSetupCommand(), p.newCheckCommand(), p.newDoctorCommand())
+	add("server", p.newServeCommand(), p.newSetupCommand(), p.newCheckCommand(), p.newDoctorCommand())
 	add("rack", p.newApplyCommand(), p.newExportCommand(), p.newNodeCommand(), p.newPoolCommand(),
 		p.newRoleCommand(), p.newImageCommand())
 	add("watch", p.newEventsCommand(), p.newLeaseCommand())

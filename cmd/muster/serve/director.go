@@ -1,0 +1,191 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"muster/httpboot"
+	"muster/httpboot/agent"
+	"muster/images"
+	"muster/roles"
+)
+
+// director answers what machines ask over HTTP.
+type director struct{ *server }
+
+// bootFiles opens what machines load of an image.
+type bootFiles struct{ *images.Catalog }
+
+// Open implements httpboot.Images.
+func (b bootFiles) Open(name string, version int, file string) (*os.File, error) {
+	return b.Catalog.Open(images.Ref{Name: name, Version: version}, file)
+}
+
+// Script implements httpboot.Director.
+func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Script, error) {
+	mac, err := roles.ParseMAC(m.MAC)
+	if err != nil {
+		return httpboot.Script{}, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
+	}
+	// The boot that the script belongs to began with what DHCP saw.
+	if err := d.recorder.Flush(ctx); err != nil {
+		return httpboot.Script{}, err
+	}
+	from := m.Remote
+	if _, ok := d.networkOf(m.IP); ok {
+		from = m.IP
+	}
+	net, ok := d.networkOf(from)
+	if !ok {
+		return httpboot.Script{}, fmt.Errorf("address %s is in no subnet of this server: %w", from, fs.ErrInvalid)
+	}
+	t, err := d.registry.Script(ctx, mac, roles.Facts{
+		Arch: m.Arch, Firmware: m.Platform, UUID: m.UUID, Manufacturer: m.Manufacturer, Product: m.Product,
+		Serial: m.Serial, Asset: m.Asset, Address: from,
+	})
+	if err != nil {
+		return httpboot.Script{}, err
+	}
+	if t.Retry != "" {
+		return httpboot.Script{Kind: httpboot.Wait, Message: t.Retry}, nil
+	}
+	return httpboot.Script{
+		Kind: httpboot.Boot, Title: title(t), Kernel: kernelPath(t.Image.Ref), Initrd: filePath(t.Image.Ref, images.InitrdFile),
+		Boot: fmt.Sprint(t.Boot.ID), Cmdline: t.Cmdline, Token: t.Boot.Token,
+		Address: netip.PrefixFrom(from, net.Prefix.Bits()), Gateway: net.Router,
+	}, nil
+}
+
+// filePath is where HTTP boot has a file of an image.
+func filePath(ref images.Ref, file string) string {
+	return fmt.Sprintf("/images/%s/%d/%s", ref.Name, ref.Version, file)
+}
+
+func kernelPath(ref images.Ref) string { return filePath(ref, images.KernelFile) }
+
+func title(t roles.Ticket) string {
+	if t.Node.Slot == "" {
+		return "the agent of " + t.Image.Ref.String() + ", and waits there: " + t.Node.Why
+	}
+	return t.Image.Ref.String() + " as " + t.Node.Slot
+}
+
+// Hello implements httpboot.Director.
+func (d *director) Hello(ctx context.Context, remote netip.Addr, h agent.Hello) (agent.Reply, error) {
+	mac, err := roles.ParseMAC(h.MAC)
+	if err != nil {
+		return agent.Reply{}, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
+	}
+	o, err := d.registry.Hello(ctx, mac, h.Token, h.Kernel, h.Uptime, factsOfHello(h.Inventory))
+	if err != nil {
+		return agent.Reply{}, err
+	}
+	return d.reply(o)
+}
+
+// Poll implements httpboot.Director.
+func (d *director) Poll(ctx context.Context, p agent.Poll) (agent.Reply, error) {
+	mac, err := roles.ParseMAC(p.MAC)
+	if err != nil {
+		return agent.Reply{}, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
+	}
+	for ctx.Err() == nil && !d.registry.Placeable(mac) {
+		d.pause(ctx)
+	}
+	// What changed may also be why it waits; and the token is checked.
+	o, err := d.registry.Orders(context.WithoutCancel(ctx), mac, p.Token)
+	if err != nil {
+		return agent.Reply{}, err
+	}
+	return d.reply(o)
+}
+
+// pollPause spares the rules while a rack changes with every event of every boot.
+const pollPause = 500 * time.Millisecond
+
+// pause waits until the rack has changed, and a moment more; images change without the rack, so it looks
+// again after 2 s in any case.
+func (d *director) pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-d.registry.Watch(d.registry.Revision()):
+	case <-time.After(2 * time.Second):
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(pollPause):
+	}
+}
+
+// Report implements httpboot.Director.
+func (d *director) Report(ctx context.Context, r agent.Report) error {
+	mac, err := roles.ParseMAC(r.MAC)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, fs.ErrInvalid)
+	}
+	events := make([]roles.Reported, len(r.Events))
+	settled := false
+	for i, e := range r.Events {
+		step := roles.Step(e.Step)
+		events[i] = roles.Reported{Seq: e.Seq, Uptime: e.Uptime, Step: step, Message: clip(e.Message), Error: clip(e.Error)}
+		settled = settled || step == roles.StepNetwork && e.Error == ""
+	}
+	if err := d.registry.Report(ctx, mac, r.Token, events); err != nil {
+		return err
+	}
+	if settled {
+		if n, err := d.registry.Node(mac.String()); err == nil && n.Slot != "" {
+			d.forgetDynamic(ctx, mac, n.Address)
+		}
+	}
+	return nil
+}
+
+// clip bounds what a machine may put into the timeline: a sentence, not a log.
+func clip(s string) string {
+	const limit = 500
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// reply turns orders into what the agent reads.
+func (d *director) reply(o roles.Orders) (agent.Reply, error) {
+	if o.Slot == nil {
+		return agent.Reply{Wait: o.Wait, Reboot: o.Reboot}, nil
+	}
+	net, ok := d.networkOf(o.Slot.Address)
+	if !ok {
+		return agent.Reply{Wait: fmt.Sprintf("the address of %s, %s, is in no subnet of this server", o.Slot.Name, o.Slot.Address)}, nil
+	}
+	spec := &agent.Spec{
+		Hostname: o.Slot.Name, Domain: net.Domain, Address: netip.PrefixFrom(o.Slot.Address, net.Prefix.Bits()),
+		Gateway: net.Router, DNS: net.DNS, Image: o.Image.Ref.String(), Kernel: o.Image.Kernel, Now: time.Now(),
+	}
+	if err := d.mounts(spec, o, net); err != nil {
+		d.log.Error("mounts", "mac", o.Node.MAC, "node", o.Slot.Name, "err", err)
+		return agent.Reply{Wait: "the boot server cannot offer its file systems; its log says why"}, nil
+	}
+	return agent.Reply{Spec: spec}, nil
+}
+
+func factsOfHello(i agent.Inventory) roles.Facts {
+	inv := &roles.Inventory{Memory: i.Memory, CPUs: i.CPUs, CPU: i.CPU}
+	for _, n := range i.NICs {
+		mac, _ := roles.ParseMAC(n.MAC)
+		inv.NICs = append(inv.NICs, roles.NIC{Name: n.Name, MAC: mac, Driver: n.Driver, Speed: n.Speed, Link: n.Link})
+	}
+	for _, k := range i.Disks {
+		inv.Disks = append(inv.Disks, roles.Disk(k))
+	}
+	return roles.Facts{UUID: strings.ToLower(i.UUID), Manufacturer: i.Manufacturer, Product: i.Product, Serial: i.Serial,
+		Asset: i.Asset, Inventory: inv}
+}

@@ -1,0 +1,161 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"muster/httpboot/agent"
+	"muster/images"
+	"muster/images/nfs"
+	"muster/roles"
+)
+
+// pickExports makes the NFS server that the configuration names, and says why it is that one.
+func (s *server) pickExports() (nfs.Exports, string, error) {
+	c := s.Config.Images.NFS
+	o := nfs.Options{Dir: s.path("run", "nfs"), Port: int(c.Port), MountPort: int(c.MountPort),
+		Logger: s.log.With("service", "nfs"), Metrics: nfs.NewMetrics(s.metrics)}
+	switch c.Server {
+	case "ganesha":
+		return &nfs.Ganesha{Dir: o.Dir, Port: o.Port, MountPort: o.MountPort, Logger: o.Logger, Metrics: o.Metrics}, "ganesha: configured", nil
+	case "kernel":
+		return &nfs.Kernel{Port: o.Port, MountPort: o.MountPort, Logger: o.Logger}, "kernel: configured", nil
+	case "external":
+		x := &nfs.External{Server: c.Address, Port: o.Port, MountPort: o.MountPort}
+		if c.Path != "" {
+			x.Prefixes = map[string]string{s.Config.Data: c.Path}
+		}
+		return x, "external: " + c.Address.String(), nil
+	}
+	return nfs.Auto(o)
+}
+
+// export tells the NFS server what to offer now.
+func (s *server) export(ctx context.Context) error { return s.exports.Set(ctx, s.wantedExports()) }
+
+// keepExports follows the pools: their addresses are who may write. It ends with ctx.
+func (s *server) keepExports(ctx context.Context) error {
+	done := s.wantedExports()
+	for {
+		rev := s.registry.Revision()
+		if want := s.wantedExports(); !slices.EqualFunc(want, done, sameExport) {
+			if err := s.exports.Set(ctx, want); err != nil && ctx.Err() == nil {
+				s.log.Error("exports not changed", "err", err)
+			} else {
+				done = want
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.registry.Watch(rev):
+		}
+	}
+}
+
+func sameExport(a, b nfs.Export) bool {
+	return a.Path == b.Path && a.ReadOnly == b.ReadOnly && a.NoRootSquash == b.NoRootSquash && slices.Equal(a.Clients, b.Clients)
+}
+
+// wantedExports: images for every machine that boots here, volumes and state for the pools' addresses.
+func (s *server) wantedExports() []nfs.Export {
+	var all, members []netip.Prefix
+	for _, n := range s.networks {
+		all = append(all, n.Prefix)
+	}
+	if pools, err := s.registry.Pools(); err == nil {
+		for _, p := range pools {
+			members = append(members, p.Addresses.Prefixes()...)
+		}
+	}
+	return []nfs.Export{
+		// A root file system has files that only root may read.
+		{Path: s.path("images"), ReadOnly: true, Clients: all, NoRootSquash: true},
+		{Path: s.path("volumes"), Clients: members, NoRootSquash: true},
+		{Path: s.path("state"), Clients: members, NoRootSquash: true},
+	}
+}
+
+// mounts puts the root, the volumes and the state directories into a spec.
+func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
+	var err error
+	tree := filepath.Join(o.Image.Dir, images.TreeDir)
+	if spec.Root, err = s.mount(tree, net); err != nil {
+		return err
+	}
+	spec.Root.ReadOnly = true
+	// The tree never changes: what was looked up once stays true.
+	spec.Root.Options = "actimeo=3600,nocto"
+	for _, v := range o.Role.Volumes {
+		m, err := s.directory(s.path("volumes", v.Name), tree, v.Mount, net)
+		if err != nil {
+			return err
+		}
+		m.ReadOnly = v.ReadOnly
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	for _, target := range o.Role.State {
+		name := strings.ReplaceAll(strings.Trim(target, "/"), "/", "-")
+		m, err := s.directory(s.path("state", o.Slot.Name, name), tree, target, net)
+		if err != nil {
+			return err
+		}
+		spec.Mounts = append(spec.Mounts, m)
+	}
+	return nil
+}
+
+// directory makes a persistent directory when it is missing, with the owner and mode that target has in
+// the image, and says how to mount it.
+func (s *server) directory(dir, tree, target string, net network) (agent.Mount, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && s.Config.Images.NFS.Server != "external" {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return agent.Mount{}, fmt.Errorf("make %s: %w", dir, err)
+		}
+		if err := takeAfter(dir, filepath.Join(tree, target)); err != nil {
+			return agent.Mount{}, err
+		}
+	}
+	m, err := s.mount(dir, net)
+	m.Target = target
+	return m, err
+}
+
+// takeAfter gives dir the owner and mode of model, where there is one.
+func takeAfter(dir, model string) error {
+	fi, err := os.Lstat(model)
+	if err != nil || !fi.IsDir() {
+		return nil
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	if err := os.Chown(dir, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	return os.Chmod(dir, fi.Mode())
+}
+
+// mount says how a node of net reaches dir.
+func (s *server) mount(dir string, net network) (agent.Mount, error) {
+	m, err := s.exports.Mount(dir)
+	if err != nil {
+		return agent.Mount{}, err
+	}
+	if !m.Server.IsValid() {
+		m.Server = net.Server
+		if a := s.Config.Images.NFS.Address; a.IsValid() {
+			m.Server = a
+		}
+	}
+	return agent.Mount{Type: "nfs", Server: m.Server, Path: m.Path, Port: m.Port, MountPort: m.MountPort}, nil
+}

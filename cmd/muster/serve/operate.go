@@ -1,0 +1,93 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+
+	"muster/cmd/muster/doctor"
+	"muster/dhcpd"
+	"muster/images"
+	"muster/roles"
+	"muster/roles/api"
+)
+
+// build makes a new version of a role's image.
+func (s *server) build(ctx context.Context, name string, progress func(api.BuildProgress)) (images.Image, error) {
+	role, err := s.registry.EffectiveRole(name)
+	if err != nil {
+		return images.Image{}, err
+	}
+	b := images.Builder{Catalog: s.catalog, Cache: s.path("cache"), Agent: s.Agent, Logger: s.log.With("service", "images")}
+	o := images.Options{Progress: func(p images.Progress) {
+		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: int(p.Percent)})
+	}}
+	if overlay, ok := s.library.overlays[name]; ok {
+		o.Overlays = []fs.FS{overlay}
+	}
+	return b.Build(ctx, role.ImageName(), role.Recipe, o)
+}
+
+// leases lists the leases for the API.
+func (s *server) leases(context.Context) ([]api.LeaseView, error) {
+	var out []api.LeaseView
+	for _, l := range s.store.Leases().All() {
+		out = append(out, api.LeaseView{MAC: roles.MAC(l.MAC), Address: l.Addr, Hostname: l.Hostname, Expires: l.Expires})
+	}
+	slices.SortFunc(out, func(a, b api.LeaseView) int { return a.Address.Compare(b.Address) })
+	return out, nil
+}
+
+// examine runs the doctor on this server.
+func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
+	env := doctor.Env{
+		Interfaces: s.Config.DHCPD.Interfaces, IPXE: s.Config.TFTPD.IPXE, TFTP: s.Config.TFTPD.Listen,
+		HTTP: s.Config.HTTPBoot.Listen, Data: s.Config.Data, Offers: s.otherServers,
+	}
+	for _, n := range s.networks {
+		env.Subnets = append(env.Subnets, n.Prefix)
+	}
+	all, err := s.catalog.List()
+	if err != nil {
+		return nil, err
+	}
+	for _, img := range all {
+		if img.Current {
+			env.Images = append(env.Images, doctor.Image{Name: img.Ref.String(), Size: img.KernelSize, Path: kernelPath(img.Ref)})
+		}
+	}
+	for _, e := range s.wantedExports() {
+		if m, err := s.exports.Mount(e.Path); err == nil {
+			env.Exports = append(env.Exports, doctor.Export{Server: m.Server, Path: m.Path, Port: m.Port, MountPort: m.MountPort})
+		}
+	}
+	var out []api.Finding
+	for _, f := range doctor.Run(ctx, env) {
+		out = append(out, api.Finding{Check: f.Check, Status: string(f.Status), Detail: f.Detail, Fix: f.Fix})
+	}
+	return out, nil
+}
+
+// otherServers asks for the DHCP servers of a segment. This server answers itself, as any machine's.
+func (s *server) otherServers(ctx context.Context, iface string) ([]doctor.Offer, error) {
+	found, err := dhcpd.Detect(ctx, iface)
+	var out []doctor.Offer
+	for _, o := range found {
+		out = append(out, doctor.Offer{Server: o.Server, Address: o.Address})
+	}
+	return out, err
+}
+
+// layers is one file system out of several: the first that has a name serves it.
+type layers []fs.FS
+
+// Open implements fs.FS.
+func (l layers) Open(name string) (f fs.File, err error) {
+	for _, from := range l {
+		if f, err = from.Open(name); !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return nil, err
+}

@@ -1,0 +1,210 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"muster/cmd/muster/config"
+	"muster/dhcpd"
+	"muster/httpboot"
+	"muster/images"
+	"muster/images/nfs"
+	"muster/roles"
+	"muster/roles/api"
+	"muster/roles/health"
+	"muster/roles/power"
+	"muster/roles/state"
+	"muster/tftpd"
+)
+
+// Options are what `muster serve` has beside its configuration.
+type Options struct {
+	// Config is required.
+	Config *config.Config
+	// Agent is the path of muster-init, which is built into images; empty means that this server cannot
+	// build any.
+	Agent string
+	// Version is shown by the API.
+	Version string
+	// Log; nil is silent.
+	Log *slog.Logger
+	// Ready is called once everything listens; nil is not.
+	Ready func()
+}
+
+// server is one boot server: the parts, and what they share.
+type server struct {
+	Options
+	log      *slog.Logger
+	networks []network
+	metrics  *prometheus.Registry
+
+	store     *state.Store
+	catalog   *images.Catalog
+	library   library
+	registry  *roles.Registry
+	recorder  *roles.Recorder
+	exports   nfs.Exports
+	exportsBy string // why this NFS server was picked
+
+	dhcp *dhcpd.Server
+	tftp *tftpd.Server
+	http *httpboot.Server
+	api  *api.Server
+}
+
+// Run is the boot server until ctx ends; then it returns nil. Errors at the start name what is wrong and
+// what to do; nothing is left half-started.
+func Run(ctx context.Context, o Options) (err error) {
+	s := &server{Options: o, log: o.Log, metrics: prometheus.NewRegistry()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.store.Close()) }()
+	if err := s.assemble(); err != nil {
+		return err
+	}
+	return s.run(ctx)
+}
+
+// prepare checks what cannot be served without, and opens the store.
+func (s *server) prepare() error {
+	if os.Getuid() != 0 {
+		return errors.New("muster serve needs root: it answers DHCP, mounts and exports; use sudo, or the systemd unit")
+	}
+	for _, dir := range []string{"", "images", "volumes", "state", "files", "cache", "run"} {
+		if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	for _, f := range []string{"undionly.kpxe", "snponly.efi"} {
+		if _, err := os.Stat(filepath.Join(s.Config.TFTPD.IPXE, f)); err != nil {
+			return fmt.Errorf("iPXE is missing (%w); install Debian's package ipxe, or set tftpd.ipxe", err)
+		}
+	}
+	var err error
+	if s.networks, err = networks(s.Config); err != nil {
+		return err
+	}
+	if s.library, err = loadLibrary(s.Config.Library); err != nil {
+		return err
+	}
+	s.catalog = &images.Catalog{Dir: s.path("images")}
+	if err := s.catalog.Clean(); err != nil {
+		return err
+	}
+	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics})
+	return err
+}
+
+func (s *server) path(elem ...string) string {
+	return filepath.Join(append([]string{s.Config.Data}, elem...)...)
+}
+
+// assemble makes the parts. Nothing listens yet.
+func (s *server) assemble() error {
+	s.registry = &roles.Registry{
+		Store: s.store, Images: s.catalog, Library: s.library.roles, Power: map[string]roles.Driver{}, Log: s.log,
+	}
+	for _, n := range s.networks {
+		s.registry.Subnets = append(s.registry.Subnets, n.Prefix)
+	}
+	if lab := s.Config.Power.Lab; lab != nil {
+		s.registry.Power["lab"] = &power.Lab{Socket: lab.Socket}
+		s.registry.DefaultPower = "lab"
+	}
+	s.recorder = &roles.Recorder{Registry: s.registry}
+
+	var err error
+	if s.exports, s.exportsBy, err = s.pickExports(); err != nil {
+		return err
+	}
+	s.dhcp = &dhcpd.Server{
+		Policy: policy{s.registry}, Leases: s.store.Leases(), Commit: s.store.CommitLeases,
+		FileURL:   func(r *dhcpd.Request, file string) string { return s.url(r.Server) + "/nbp/" + file },
+		ScriptURL: func(r *dhcpd.Request) string { return s.url(r.Server) + "/ipxe" },
+		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
+	}
+	for _, n := range s.networks {
+		s.dhcp.Subnets = append(s.dhcp.Subnets, n.Subnet)
+	}
+	programs := os.DirFS(s.Config.TFTPD.IPXE)
+	files, err := os.OpenRoot(s.path("files"))
+	if err != nil {
+		return fmt.Errorf("operator's files: %w", err)
+	}
+	s.tftp = &tftpd.Server{FS: layers{programs, files.FS()}, Observe: s.sawTFTP, Log: s.log.With("service", "tftpd"), Metrics: s.metrics}
+	s.http = &httpboot.Server{
+		Director: &director{server: s}, Images: bootFiles{s.catalog}, NBP: programs, Files: files.FS(),
+		Observe: s.sawHTTP, Log: s.log.With("service", "httpboot"), Metrics: s.metrics,
+	}
+	if dir := s.Config.HTTPBoot.Templates; dir != "" {
+		s.http.Templates = os.DirFS(dir)
+	}
+	s.api = &api.Server{
+		Rack: s.registry, Images: s.catalog, Build: s.build, Leases: s.leases, Doctor: s.examine,
+		Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
+	}
+	return nil
+}
+
+// run opens every socket, so that a conflict stops everything at once, and then serves.
+func (s *server) run(ctx context.Context) error {
+	dhcp, err := s.dhcp.Listen(s.Config.DHCPD.Interfaces...)
+	if err != nil {
+		return err
+	}
+	defer dhcp.Close()
+	tftp, err := tftpd.Listen(s.Config.TFTPD.Listen)
+	if err != nil {
+		return err
+	}
+	defer tftp.Close()
+	web, err := s.http.Listen(s.Config.HTTPBoot.Listen)
+	if err != nil {
+		return err
+	}
+	defer web.Close()
+	socks, err := s.api.Listen(s.Config.API.Socket, s.Config.API.Listen, nil)
+	if err != nil {
+		return err
+	}
+	defer socks.Close()
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.exports.Serve(ctx) })
+	if err := s.export(ctx); err != nil {
+		return errors.Join(err, g.Wait())
+	}
+	g.Go(func() error { return s.keepExports(ctx) })
+	g.Go(func() error { return s.recorder.Run(ctx) })
+	g.Go(func() error { return s.dhcp.Serve(ctx, dhcp) })
+	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })
+	g.Go(func() error { return s.http.Serve(ctx, web) })
+	g.Go(func() error { return s.api.Serve(ctx, socks) })
+	g.Go(func() error {
+		return (&roles.Reconciler{Registry: s.registry, Checker: health.Checker{}}).Run(ctx)
+	})
+	s.log.Info("muster serves", "interfaces", s.Config.DHCPD.Interfaces, "socket", s.Config.API.Socket, "nfs", s.exportsBy)
+	if s.Ready != nil {
+		s.Ready()
+	}
+	return g.Wait()
+}
+
+// url is the base URL of HTTP boot at this address of ours.
+func (s *server) url(a netip.Addr) string {
+	return "http://" + netip.AddrPortFrom(a, s.httpPort()).String()
+}

@@ -1,0 +1,124 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path"
+	"time"
+
+	"muster/dhcpd"
+	"muster/dhcpd/lease"
+	"muster/httpboot"
+	"muster/images"
+	"muster/roles"
+	"muster/tftpd"
+)
+
+// sawDHCP records a machine that boots. What operating systems ask is no part of a boot.
+func (s *server) sawDHCP(e dhcpd.Event) {
+	r := e.Request
+	if r == nil || !boots(r) {
+		return
+	}
+	sight := roles.Sighting{MAC: roles.MAC(r.MAC), Time: e.Time, Boots: true, Facts: factsOf(r)}
+	switch e.Kind {
+	case dhcpd.Discover:
+		sight.Step, sight.Message = roles.StepDiscover, program(r)+" asks for an address"
+	case dhcpd.Acked:
+		sight.Step, sight.Message = roles.StepLease, fmt.Sprintf("%s has %s, loads %s", program(r), e.Addr, e.File)
+		sight.Facts.Address = e.Addr
+	case dhcpd.Refused, dhcpd.Silent:
+		sight.Step, sight.Error = roles.StepLease, fmt.Sprintf("%s got no lease: %s", program(r), e.Reason)
+	case dhcpd.Declined:
+		sight.Step, sight.Error = roles.StepLease, fmt.Sprintf("%s found %s in use by another machine", program(r), e.Addr)
+	default:
+		return
+	}
+	s.recorder.Seen(sight)
+}
+
+// program names what speaks DHCP.
+func program(r *dhcpd.Request) string {
+	switch {
+	case r.IPXE:
+		return "iPXE"
+	case r.HTTP:
+		return "UEFI HTTP boot"
+	case r.Arch() == 0:
+		return "BIOS firmware"
+	}
+	return "UEFI firmware"
+}
+
+func factsOf(r *dhcpd.Request) roles.Facts {
+	f := roles.Facts{UUID: r.UUID, Circuit: r.Circuit, Remote: r.Remote}
+	// IANA's processor architectures. 0 is any x86 with a BIOS: whether it is 64-bit, iPXE tells.
+	switch r.Arch() {
+	case 0:
+		f.Firmware = "bios"
+	case 6, 15:
+		f.Firmware, f.Arch = "uefi", "i386"
+	case 7, 9, 16:
+		f.Firmware, f.Arch = "uefi", "x86_64"
+	case 11, 19:
+		f.Firmware, f.Arch = "uefi", "arm64"
+	}
+	return f
+}
+
+// sawTFTP records a boot program's download.
+func (s *server) sawTFTP(t tftpd.Transfer) {
+	if t.Err != nil {
+		return // firmware aborts on purpose, to learn a size; what really failed shows as silence
+	}
+	s.sawNBP(t.Remote.Addr(), fmt.Sprintf("%s by TFTP, %s in %s", t.File, bytesText(t.Bytes), t.Duration.Round(time.Millisecond)))
+}
+
+func (s *server) sawNBP(from netip.Addr, message string) {
+	if l, ok := s.store.Leases().ByAddr(from.Unmap()); ok {
+		s.recorder.Seen(roles.Sighting{MAC: roles.MAC(l.MAC), Time: time.Now(), Step: roles.StepNBP, Message: message})
+	}
+}
+
+// sawHTTP records the download of a boot file.
+func (s *server) sawHTTP(_ context.Context, f httpboot.Fetch) {
+	text := fmt.Sprintf("%s by HTTP, %s in %s", f.File, bytesText(f.Bytes), f.Took.Round(time.Millisecond))
+	switch f.Area {
+	case "nbp":
+		if f.Complete {
+			s.sawNBP(f.Remote, text)
+		}
+	case "images":
+		mac, err := roles.ParseMAC(f.MAC)
+		if err != nil {
+			return
+		}
+		sight := roles.Sighting{MAC: mac, Time: time.Now(), Step: roles.StepKernel, Message: text}
+		if path.Base(f.File) == images.InitrdFile {
+			sight.Step = roles.StepInitrd
+		}
+		if !f.Complete {
+			sight.Message, sight.Error = "", text+fmt.Sprintf(", of %s: the machine hung up", bytesText(f.Size))
+		}
+		s.recorder.Seen(sight)
+	}
+}
+
+func bytesText(n int64) string {
+	if n < 1<<20 {
+		return fmt.Sprintf("%d KiB", (n+1023)/1024)
+	}
+	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// forgetDynamic ends the dynamic lease of a node that now has its slot's address.
+func (s *server) forgetDynamic(ctx context.Context, mac roles.MAC, slot netip.Addr) {
+	l, ok := s.store.Leases().ByMAC(lease.MAC(mac))
+	if !ok || l.Addr == slot {
+		return
+	}
+	if err := s.store.CommitLeases(ctx, nil, []lease.MAC{l.MAC}); err != nil {
+		s.log.Warn("dynamic lease not released", "mac", mac, "address", l.Addr, "err", err)
+	}
+}
