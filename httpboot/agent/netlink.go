@@ -62,7 +62,7 @@ func (LinuxNetwork) SetAddress(nic string, addr netip.Prefix, gw netip.Addr) err
 	if !gw.IsValid() || gw.IsUnspecified() {
 		return nil
 	}
-	err = rtnetlink(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, defaultRoute(ifi.Index, gw))
+	err = rtnetlink(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, defaultRoute(ifi.Index, gw, !addr.Contains(gw)))
 	if err != nil {
 		return fmt.Errorf("default router %v: %w", gw, err)
 	}
@@ -119,21 +119,23 @@ func ifaddrmsg(index int, p netip.Prefix) []byte {
 	b = attr(b, unix.IFA_LOCAL, a[:])
 	b = attr(b, unix.IFA_ADDRESS, a[:])
 	if p.Bits() < 31 { // RFC 3021: a /31 has no broadcast
-		bc := binary.BigEndian.Uint32(a[:]) | 1<<(32-p.Bits()) - 1
+		bc := binary.BigEndian.Uint32(a[:]) | (1<<(32-p.Bits()) - 1)
 		b = attr(b, unix.IFA_BROADCAST, binary.BigEndian.AppendUint32(nil, bc))
 	}
 	return b
 }
 
-func defaultRoute(index int, gw netip.Addr) []byte {
+// defaultRoute leads to gw; onlink says that gw is outside of the NIC's subnet, as with a /32.
+func defaultRoute(index int, gw netip.Addr, onlink bool) []byte {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0] = unix.AF_INET
 	b[4] = unix.RT_TABLE_MAIN
 	b[5] = unix.RTPROT_BOOT
 	b[6] = unix.RT_SCOPE_UNIVERSE
 	b[7] = unix.RTN_UNICAST
-	// A router outside of the subnet is reached on the link: common with /32 addresses.
-	binary.NativeEndian.PutUint32(b[8:], unix.RTNH_F_ONLINK)
+	if onlink {
+		binary.NativeEndian.PutUint32(b[8:], unix.RTNH_F_ONLINK)
+	}
 	a := gw.As4()
 	b = attr(b, unix.RTA_GATEWAY, a[:])
 	return attr(b, unix.RTA_OIF, binary.NativeEndian.AppendUint32(nil, uint32(index)))
