@@ -129,7 +129,7 @@ func (e *unreachable) Error() string { return e.sentence }
 func (e *unreachable) Unwrap() error { return ErrUnreachable }
 
 // readError turns an answer that says no into an Error.
-func readError(resp *http.Response) error {
+func readError(resp *http.Response) *Error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	e := &Error{}
 	if json.Unmarshal(b, e) != nil || e.Message == "" {
