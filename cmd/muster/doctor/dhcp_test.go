@@ -11,30 +11,20 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
+	"muster/dhcpd"
 )
 
-// discover asks as a machine would, with a client that is not ours.
-func discover(ctx context.Context, iface string) ([]Offer, error) {
-	c, err := nclient4.New(iface)
-	if err != nil {
-		return nil, err
+// detect is what `muster serve` has for Offers.
+func detect(ctx context.Context, iface string) ([]Offer, error) {
+	found, err := dhcpd.Detect(ctx, iface)
+	var out []Offer
+	for _, o := range found {
+		out = append(out, Offer{o.Server, o.Address})
 	}
-	defer c.Close()
-	o, err := c.DiscoverOffer(ctx)
-	if errors.Is(err, nclient4.ErrNoResponse) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	server, _ := netip.AddrFromSlice(o.Options.Get(dhcpv4.OptionServerIdentifier))
-	address, _ := netip.AddrFromSlice(o.YourIPAddr.To4())
-	return []Offer{{server, address}}, nil
+	return out, err
 }
 
-// startDnsmasq starts a DHCP server on an interface of the thread's namespace; it ends with the test.
+// startDnsmasq starts a DHCP server on an interface ; it ends with the test.
 func startDnsmasq(t *testing.T, iface, addresses string) error {
 	cmd := exec.Command("dnsmasq", "--keep-in-foreground", "--log-facility=-", "--conf-file=/dev/null", "--port=0", "--user=root",
 		"--interface="+iface, "--bind-interfaces", "--dhcp-range="+addresses, "--no-ping", "--dhcp-authoritative",
@@ -69,10 +59,15 @@ func TestOtherDHCPServer(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		e := &Env{Interfaces: []string{"eth1"}, Offers: discover}
+		e := &Env{Interfaces: []string{"eth1"}, Offers: detect}
 		compare(t, checkDHCP(t.Context(), e),
 			want{"dhcp", Fail, "another DHCP server on eth1: 10.77.0.9 offers 10.77.0.", "switch it off"})
+		e.Interfaces = []string{"eth3"}
+		compare(t, checkDHCP(t.Context(), e), want{"dhcp", OK, "no other DHCP server on eth3", ""})
+		e.Interfaces = []string{"eth2"}
+		compare(t, checkDHCP(t.Context(), e), want{"dhcp", Warn, "could not look", "interface up"})
 		// The same answers are no harm where they come from this server.
+		e.Interfaces = []string{"eth1"}
 		own := Offer{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("10.77.0.100")}
 		e.Offers = func(context.Context, string) ([]Offer, error) { return []Offer{own}, nil }
 		compare(t, checkDHCP(t.Context(), e), want{"dhcp", OK, "no other DHCP server on eth1", ""})
@@ -87,5 +82,7 @@ func TestNoOtherDHCPServer(t *testing.T) {
 	compare(t, checkDHCP(t.Context(), answers(nil, errors.New("network is down"))), want{"dhcp", Warn, "network is down", "root"})
 	o := Offer{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.7")}
 	compare(t, checkDHCP(t.Context(), answers([]Offer{o, o}, nil)), want{"dhcp", Fail, "192.0.2.1 offers 192.0.2.7", "switch it off"})
+	proxy := Offer{Server: o.Server}
+	compare(t, checkDHCP(t.Context(), answers([]Offer{proxy}, nil)), want{"dhcp", Fail, "a proxyDHCP server on eth9: 192.0.2.1", "switch it off"})
 	compare(t, checkDHCP(t.Context(), &Env{Interfaces: []string{"eth9"}}))
 }

@@ -34,7 +34,8 @@ type Env struct {
 	// Interfaces are those that machines boot from; Subnets the networks on them and behind relays.
 	Interfaces []string
 	Subnets    []netip.Prefix
-	// Offers returns the answers to a DHCPDISCOVER on an interface.
+	// Offers returns the answers to a DHCPDISCOVER on an interface, all that come until ctx ends. It is
+	// called for several interfaces at once.
 	Offers func(ctx context.Context, iface string) ([]Offer, error)
 	// IPXE is the directory of the boot programs; Programs are the files that are handed out. Empty
 	// Programs means undionly.kpxe and snponly.efi.
@@ -55,7 +56,7 @@ type Env struct {
 
 // Offer is a DHCP server's answer.
 type Offer struct {
-	// Server is its identifier (option 54), Address what it offers.
+	// Server is its identifier (option 54); Address is what it offers, zero for a proxyDHCP server.
 	Server, Address netip.Addr
 }
 

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -50,25 +50,29 @@ func compare(t *testing.T, got []Finding, wants ...want) {
 	}
 }
 
-// inNamespace calls fn on a thread in a network namespace of its own, which ends with it: veth pairs eth1
-// (10.77.0.1/24, up) to eth1p (10.77.0.9/24, up), eth2 (down), eth3 (up, no address).
+// inside is set in the copy of a test that runs in namespaces of its own.
+const inside = "MUSTER_TEST_NAMESPACE"
+
+// inNamespace runs the whole test again, in a copy of this process in a network and a mount namespace of its
+// own, which end with it; there it calls fn. An NFS server wants rpcbind, whose port and socket it could not
+// share with another test. There are veth pairs eth1 (10.77.0.1/24, up) to eth1p (10.77.0.9/24, up), eth2
+// (down) and eth3 (up, no address), and an empty /run.
 func inNamespace(t *testing.T, fn func()) {
 	t.Helper()
 	needRoot(t)
-	done := make(chan error)
-	go func() { // ends with fn; its thread is not unlocked, so that the runtime throws it away
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = links()
+	if os.Getenv(inside) != "" {
+		if err := errors.Join(unix.Mount("muster-test", "/run", "tmpfs", 0, ""), links()); err != nil {
+			t.Fatal(err)
 		}
-		if err == nil {
-			fn()
-		}
-		done <- err
-	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
+		fn()
+		return
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), inside+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()+" ") {
+		t.Fatalf("in its namespaces: %v\n%s", err, out)
 	}
 }
 

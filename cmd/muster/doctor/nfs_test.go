@@ -4,48 +4,17 @@ import (
 	"context"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"muster/images/nfs"
 )
 
-// inside is set in the copy of the test that runs in a network and a mount namespace of its own: an NFS server
-// wants rpcbind, whose port and socket it could not share with another test.
-const inside = "MUSTER_TEST_NAMESPACE"
-
 func TestExports(t *testing.T) {
-	needRoot(t)
 	needTool(t, "ganesha.nfsd")
 	needTool(t, "rpcbind")
-	if os.Getenv(inside) == "" {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestExports$", "-test.v")
-		cmd.Env = append(os.Environ(), inside+"=1")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: TestExports") {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		return
-	}
-	if err := unix.Mount("muster-test", "/run", "tmpfs", 0, ""); err != nil {
-		t.Fatal(err)
-	}
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := netlink.LinkSetUp(lo); err != nil {
-		t.Fatal(err)
-	}
-	testExports(t)
+	inNamespace(t, func() { testExports(t) })
 }
 
 func testExports(t *testing.T) {
