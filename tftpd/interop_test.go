@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/pin/tftp/v3"
 )
@@ -125,6 +127,37 @@ func TestPinClient(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "code=2") {
 		t.Errorf("write request: %v, want code 2", err)
 	}
+}
+
+// TestManyClients: a row of machines at once, with fewer places than machines; those that find none ask again.
+func TestManyClients(t *testing.T) {
+	want := content(150_000)
+	addr, _ := start(t, &Server{FS: files(map[string][]byte{"f": want}), MaxTransfers: 20}, "127.0.0.1:0")
+	var wg sync.WaitGroup
+	for range 60 {
+		wg.Go(func() {
+			c, err := tftp.NewClient(addr.String())
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.SetBlockSize(1428)
+			c.SetTimeout(20 * time.Millisecond)
+			c.SetRetries(1000)
+			c.SetBackoff(func(int) time.Duration { return 10 * time.Millisecond })
+			var got bytes.Buffer
+			r, err := c.Receive("f", "octet")
+			if err == nil {
+				_, err = r.WriteTo(&got)
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			equal(t, got.Bytes(), want)
+		})
+	}
+	wg.Wait()
 }
 
 // TestNetascii: a text comes out of a client that translates it back as it was, on both sides of a block's

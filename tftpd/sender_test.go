@@ -165,8 +165,12 @@ func TestWindowFirstLost(t *testing.T) {
 		}
 		c.silent()
 		c.wantData(5, 8, 512) // the timer
+		now := time.Now()
 		c.ack(4)
 		c.wantData(5, 8, 512)
+		if !time.Now().Equal(now) {
+			t.Error("after a retransmission the client must wait for the timer again")
+		}
 		c.ack(8)
 		c.wantData(9, 12, 512)
 	})
