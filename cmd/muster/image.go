@@ -97,7 +97,12 @@ func (p *program) newImageBuildCommand() *cobra.Command {
 	}
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "show no progress, only the image")
 	missing := cmd.Flags().Bool("if-missing", false, "build only if the role has no image yet")
+	local := cmd.Flags().Bool("local", false, "build in this process, into the data directory of --config, without a server")
+	file := cmd.Flags().StringP("file", "f", "", "with --local: the declaration that has the role; default: the library's role")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *local {
+			return p.buildLocal(cmd, args[0], *file, *quiet, *missing)
+		}
 		c, err := p.client(cmd)
 		if err != nil {
 			return err

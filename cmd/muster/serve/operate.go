@@ -19,14 +19,8 @@ func (s *server) build(ctx context.Context, name string, progress func(api.Build
 	if err != nil {
 		return images.Image{}, err
 	}
-	b := images.Builder{Catalog: s.catalog, Cache: s.path("cache"), Agent: s.Agent, Logger: s.log.With("service", "images")}
-	o := images.Options{Progress: func(p images.Progress) {
-		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: int(p.Percent)})
-	}}
-	if overlay, ok := s.library.overlays[name]; ok {
-		o.Overlays = []fs.FS{overlay}
-	}
-	return b.Build(ctx, role.ImageName(), role.Recipe, o)
+	b := builder{s.catalog, s.library, s.path("cache"), s.Agent, s.log.With("service", "images")}
+	return b.build(ctx, role, progress)
 }
 
 // leases lists the leases for the API.

@@ -1,0 +1,57 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+
+	"muster/cmd/muster/config"
+	"muster/images"
+	"muster/roles"
+	"muster/roles/api"
+)
+
+// builder builds images of roles, for a running server and without one.
+type builder struct {
+	catalog *images.Catalog
+	library library
+	cache   string
+	agent   string
+	log     *slog.Logger
+}
+
+func (b builder) build(ctx context.Context, role roles.Role, progress func(api.BuildProgress)) (images.Image, error) {
+	o := images.Options{Progress: func(p images.Progress) {
+		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: int(p.Percent)})
+	}}
+	if overlay, ok := b.library.overlays[role.Name]; ok {
+		o.Overlays = []fs.FS{overlay}
+	}
+	ib := images.Builder{Catalog: b.catalog, Cache: b.cache, Agent: b.agent, Logger: b.log}
+	return ib.Build(ctx, role.ImageName(), role.Recipe, o)
+}
+
+// BuildLocal builds a role's image into the data directory of c, without a server: on a machine that has a
+// way to the packages where the boot server has none. The role is the library's, with that of d over it.
+func BuildLocal(ctx context.Context, c *config.Config, agent string, d roles.Declaration, name string, progress func(api.BuildProgress)) (images.Image, error) {
+	lib, err := loadLibrary(c.Library)
+	if err != nil {
+		return images.Image{}, err
+	}
+	role, ok := lib.roles[name]
+	for _, r := range d.Roles {
+		if r.Name == name {
+			role, ok = r.Over(role), true
+		}
+	}
+	if !ok {
+		return images.Image{}, fmt.Errorf("role %q is neither declared nor in the library: %w", name, fs.ErrNotExist)
+	}
+	b := builder{
+		catalog: &images.Catalog{Dir: filepath.Join(c.Data, "images")}, library: lib,
+		cache: filepath.Join(c.Data, "cache"), agent: agent, log: slog.New(slog.DiscardHandler),
+	}
+	return b.build(ctx, role, progress)
+}
