@@ -63,15 +63,15 @@ func probeKVM(ctx context.Context) error {
 	if probe.done {
 		return probe.err
 	}
-	err := bootKVM(ctx)
+	err := bootKVM(ctx, "/dev/kvm")
 	if ctx.Err() == nil {
 		probe.done, probe.err = true, err
 	}
 	return err
 }
 
-func bootKVM(ctx context.Context) error {
-	f, err := os.OpenFile("/dev/kvm", os.O_RDWR, 0)
+func bootKVM(ctx context.Context, device string) error {
+	f, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,7 @@ func (r *Rack) Dump(w io.Writer, lines int) {
 }
 
 // lineKeep is how much of the end of a long line is shown: progress bars have no line ends.
-const lineKeep = 160
+const lineKeep = 240
 
 // lastLines gives the last n lines that are not blank.
 func lastLines(s string, n int) string {

@@ -100,6 +100,11 @@ func (r *Rack) Path(p string) string {
 	return filepath.Join("/proc", fmt.Sprint(r.holder.cmd.Process.Pid), "root", p)
 }
 
+// Enter is the command that runs a shell, or any program put behind it, inside the rack: for people.
+func (r *Rack) Enter() string {
+	return fmt.Sprintf("nsenter --target %d --net --mount", r.holder.cmd.Process.Pid)
+}
+
 // Machines lists the machines in the order in which they were added.
 func (r *Rack) Machines() []*Machine {
 	r.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -69,6 +70,10 @@ func TestCommand(t *testing.T) {
 	want := fmt.Sprintf("%s\nbr0\nlo\n%d more\n", cmd.Dir, cmd.Process.Pid)
 	if string(out) != want {
 		t.Errorf("got %q, want %q", out, want)
+	}
+	entered, err := exec.Command("sh", "-c", r.Enter()+" ls /sys/class/net").CombinedOutput()
+	if err != nil || string(entered) != "br0\nlo\n" {
+		t.Errorf("%s: got %q, error %v", r.Enter(), entered, err)
 	}
 	if err := r.Command(t.Context(), "no-such-program").Run(); err == nil || !strings.Contains(err.Error(), "no-such-program") {
 		t.Errorf("missing program: got error %v", err)
@@ -149,7 +154,7 @@ func TestReset(t *testing.T) {
 		t.Errorf("wait while off: got error %v", err)
 	}
 	var dump strings.Builder
-	r.Dump(&dump, 5)
+	r.Dump(&dump, 0)
 	if !strings.Contains(dump.String(), "SeaBIOS") || !strings.Contains(dump.String(), m.MAC().String()) {
 		t.Errorf("dump:\n%s", &dump)
 	}
