@@ -92,11 +92,9 @@ func skipFaults(f file) []string {
 		}
 		reason := ""
 		if len(call.Args) > 0 {
-			if lit, ok := call.Args[0].(*ast.BasicLit); ok {
-				reason = lit.Value
-			}
+			reason = text(call.Args[0])
 		}
-		if !strings.HasPrefix(strings.Trim(reason, "`\""), "needs ") {
+		if !strings.HasPrefix(reason, "needs ") {
 			out = append(out, f.at(call)+`: a skip says what is missing, as a literal: t.Skip("needs root: …")`)
 		}
 		return true
@@ -113,7 +111,7 @@ func init() { os.Exit(1) }
 func (x) init() {}
 func f(t *testing.T) {
 	_ = os.Getenv("X"); slog.Info("x"); flag.Parse()
-	t.Skip("broken"); t.SkipNow(); t.Skip("needs root: x"); t.Skipf("needs %s", x)
+	t.Skip("broken"); t.SkipNow(); t.Skip("needs root: x"); t.Skipf("needs %s", x); t.Skip("needs x: " + y); t.Skip(x)
 	d.Skip(1)
 }
 `
@@ -138,6 +136,7 @@ func TestCode(t *testing.T) {
 			"x.go:4: a package-level logger: pass it in",
 		}},
 		{"skips", skipFaults, []string{
+			`x.go:10: a skip says what is missing, as a literal: t.Skip("needs root: …")`,
 			`x.go:10: a skip says what is missing, as a literal: t.Skip("needs root: …")`,
 			`x.go:10: a skip says what is missing, as a literal: t.Skip("needs root: …")`,
 		}},
