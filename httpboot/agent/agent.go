@@ -99,7 +99,8 @@ func (a *Agent) online(ctx context.Context) error {
 		return err
 	}
 	b := backoff{min: 2 * time.Second, max: time.Minute}
-	for tries := 1; ; tries++ {
+	last, same := "", 0
+	for {
 		step, err := a.setUp(ctx, spec)
 		if err == nil {
 			return nil
@@ -110,8 +111,11 @@ func (a *Agent) online(ctx context.Context) error {
 		}
 		d := b.step()
 		a.Console.Fail("%v; again in %s", err, rounded(d))
-		if tries&(tries-1) == 0 { // 1, 2, 4, 8, …: a night of failures must not fill the timeline
-			a.events.add(step, fmt.Sprintf("try %d; again in %s", tries, rounded(d)), err)
+		if err.Error() != last {
+			last, same = err.Error(), 0
+		}
+		if same++; same&(same-1) == 0 { // 1, 2, 4, 8, …: a night of failures must not fill the timeline
+			a.events.add(step, fmt.Sprintf("failed %d times; again in %s", same, rounded(d)), err)
 		}
 		if err := sleep(ctx, d); err != nil {
 			return err

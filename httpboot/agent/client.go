@@ -73,6 +73,13 @@ func (c *client) call(ctx context.Context, timeout time.Duration, path string, i
 	return errors.Join(errs...)
 }
 
+// server is the one that answered last.
+func (c *client) server() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.servers[c.at]
+}
+
 func (c *client) post(ctx context.Context, timeout time.Duration, url string, body []byte, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -45,7 +45,7 @@ func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 		first := !greeted
 		if first {
 			greeted = true
-			a.note("hello", "the boot server knows this machine as %s", a.params.MAC)
+			a.note("hello", "%s answers", a.client.server())
 		}
 		switch {
 		case reply.Spec != nil:

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -81,7 +82,11 @@ func (a *Agent) mountIn(ctx context.Context, m Mount) error {
 // mountNFS mounts m on dir. mount(2) may hang for minutes while a server restarts: the console says so.
 func (a *Agent) mountNFS(ctx context.Context, m Mount, dir string) error {
 	source, data, flags := nfsArgs(m)
-	stop := a.remind(ctx, fmt.Sprintf("still mounting %s: does the NFS server %s answer?", source, m.Server))
+	step := "mount"
+	if m.Target == "" {
+		step = "root"
+	}
+	stop := a.remind(ctx, step, fmt.Sprintf("still mounting %s: does the NFS server %s answer?", source, m.Server))
 	defer stop()
 	if err := a.System.Mount(source, dir, "nfs", flags, data); err != nil {
 		return fmt.Errorf("mount %s (NFSv3, port %d, mountd %d): %w", source, nfsPort(m), mountPort(m), err)
@@ -138,15 +143,21 @@ func checkMount(m Mount, target bool) error {
 	return nil
 }
 
-// remind shows text every half minute until the returned function is called, which waits for the end of
-// the goroutine behind it.
-func (a *Agent) remind(ctx context.Context, text string) (stop func()) {
+// remindAfter is when a step that does not end is worth a word.
+const remindAfter = 20 * time.Second
+
+// remind reports text as the step's error once, and shows it again and again, until the returned function
+// is called, which waits for the end of the goroutine behind it.
+func (a *Agent) remind(ctx context.Context, step, text string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for sleep(ctx, 30*time.Second) == nil {
+		for first := true; sleep(ctx, remindAfter) == nil; first = false {
 			a.Console.Remind("%s", text)
+			if first {
+				a.events.add(step, "", errors.New(text))
+			}
 		}
 	}()
 	return func() { cancel(); <-done }
