@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestNFSArgs(t *testing.T) {
+	server := netip.MustParseAddr("10.77.0.1")
+	for _, tc := range []struct {
+		m      Mount
+		source string
+		data   string
+		flags  uintptr
+	}{
+		{Mount{Server: server, Path: "/t", ReadOnly: true}, "10.77.0.1:/t",
+			"vers=3,nolock,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2049,mountaddr=10.77.0.1,mountport=2049,mountvers=3,mountproto=tcp,ro", unix.MS_RDONLY},
+		{Mount{Server: server, Path: "/s", Port: 2050, MountPort: 20048, Options: "actimeo=3600"}, "10.77.0.1:/s",
+			"vers=3,nolock,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2050,mountaddr=10.77.0.1,mountport=20048,mountvers=3,mountproto=tcp,actimeo=3600", 0},
+	} {
+		source, data, flags := nfsArgs(tc.m)
+		if source != tc.source || data != tc.data || flags != tc.flags {
+			t.Errorf("%+v: %q %q %d", tc.m, source, data, flags)
+		}
+	}
+}
+
+// slowKernel takes its time to mount.
+type slowKernel struct{ fakeKernel }
+
+func (k *slowKernel) Mount(source, target, fstype string, flags uintptr, data string) error {
+	time.Sleep(5 * time.Minute)
+	return k.fakeKernel.Mount(source, target, fstype, flags, data)
+}
+
+// A mount that hangs says so: on the screen again and again, to the server once.
+func TestSlowMount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, scr := newAgent(t.TempDir(), &fakeKernel{}, nil)
+		a.System = &slowKernel{}
+		a.events = newReporter(nil, Params{}, a.Console.Say, a.uptime)
+		if err := a.mountNFS(t.Context(), webSpec().Root, "/x"); err != nil {
+			t.Fatal(err)
+		}
+		const text = "still mounting 10.77.0.1:/images/web/7/tree: does the NFS server 10.77.0.1 answer?"
+		if n := strings.Count(scr.String(), text); n < 4 || n > 6 {
+			t.Errorf("shown %d times in five minutes", n)
+		}
+		if q, _ := a.events.pending(); len(q) != 1 || q[0].Step != "root" || q[0].Error != text {
+			t.Errorf("events are %+v", q)
+		}
+	})
+}
+
+func TestSpecCheck(t *testing.T) {
+	if err := webSpec().check(); err != nil {
+		t.Fatal(err)
+	}
+	for want, spoil := range map[string]func(*Spec){
+		`hostname "web.03"`:            func(s *Spec) { s.Hostname = "web.03" },
+		`hostname ""`:                  func(s *Spec) { s.Hostname = "" },
+		`hostname "-a"`:                func(s *Spec) { s.Hostname = "-a" },
+		"address":                      func(s *Spec) { s.Address = netip.Prefix{} },
+		`gateway "fe80::1"`:            func(s *Spec) { s.Gateway = netip.MustParseAddr("fe80::1") },
+		`init "sbin/init"`:             func(s *Spec) { s.Init = "sbin/init" },
+		`mount type "ext4"`:            func(s *Spec) { s.Root.Type = "ext4" },
+		"mount server":                 func(s *Spec) { s.Root.Server = netip.Addr{} },
+		`mount path "x"`:               func(s *Spec) { s.Root.Path = "x" },
+		"mount ports 70000 and 0":      func(s *Spec) { s.Root.Port = 70000 },
+		`mount target ""`:              func(s *Spec) { s.Mounts[0].Target = "" },
+		`mount target "/"`:             func(s *Spec) { s.Mounts[0].Target = "/" },
+		`file "/etc/../../etc/shadow"`: func(s *Spec) { s.Files[0].Path = "/etc/../../etc/shadow" },
+		`file "/a\x00b"`:               func(s *Spec) { s.Files[0].Path = "/a\x00b" },
+	} {
+		s := webSpec()
+		spoil(s)
+		if err := s.check(); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	s := Spec{Mounts: []Mount{{}}, Files: []File{{}}}
+	if err := s.check(); strings.Count(err.Error(), "\n") < 4 {
+		t.Errorf("not every fault is reported: %v", err)
+	}
+}
