@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"time"
 )
 
@@ -28,8 +27,8 @@ type sender struct {
 	// leftovers says that blocks of the window before this one were sent more than once, so that
 	// late ACKs of it may still come in.
 	leftovers bool
-	// heard is set when the client has answered for the first time.
-	heard *atomic.Bool
+	// hear is called whenever the client has acknowledged something.
+	hear func()
 	// retransmissions counts packets that were sent more than once.
 	retransmissions int
 
@@ -94,7 +93,7 @@ func (s *sender) window(ctx context.Context, packets []Datagram) (int, error) {
 		n, err := s.acknowledged(ctx, len(packets), start, !asked)
 		switch {
 		case n > 0:
-			s.heard.Store(true)
+			s.hear()
 			clean := n == len(packets) && tries == 0 && !asked
 			if d := time.Since(start); clean && (s.rtt == 0 || d < s.rtt) {
 				s.rtt = d // Karn: after a second sending nobody knows which one was answered

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -171,8 +170,8 @@ func (s *Server) log() *slog.Logger {
 }
 
 // newSender gives the flow's sender the server's patience.
-func (s *Server) newSender(flow Flow, heard *atomic.Bool) *sender {
-	snd := &sender{flow: flow, heard: heard, wait: s.Timeout, retries: s.Retries}
+func (s *Server) newSender(flow Flow, hear func()) *sender {
+	snd := &sender{flow: flow, hear: hear, wait: s.Timeout, retries: s.Retries}
 	if snd.wait <= 0 {
 		snd.wait = defaultTimeout
 	}

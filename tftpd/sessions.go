@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Reasons to drop a request without an answer.
@@ -30,9 +31,14 @@ type session struct {
 	remote  netip.AddrPort
 	request []byte
 	cancel  context.CancelCauseFunc
-	// heard says that the client has answered once.
-	heard atomic.Bool
+	began   time.Time
+	// heard is how long after began the client was heard last; 0 means never.
+	heard atomic.Int64
 }
+
+// quiet is how long a transfer was not heard of before the same request is taken for a new one. A machine takes
+// longer to start again, and repetitions that a busy server has not read yet are younger.
+const quiet = 3 * time.Second
 
 func newSessions(max int) *sessions {
 	if max <= 0 {
@@ -44,14 +50,16 @@ func newSessions(max int) *sessions {
 // start takes a place for a request from remote, until the session's end is called. The context ends with
 // the cause ErrSuperseded when the client begins again.
 //
-// A request that comes again before the client was heard is a repetition, and the transfer's own timer is
-// what answers it. Any other one means that the client has begun again (ROMs use the same port after a
-// reset, and for the file after the one whose size they asked for), so the old transfer ends.
+// The same request again is a repetition, which the transfer's own timer answers, as long as the transfer
+// goes on or was never heard of: under load a client repeats its request before the first one is read, and
+// ending the transfer that it then follows would lose it. Any other request means that the client has begun
+// again (ROMs use the same port after a reset, and for the file after the one whose size they asked for), so
+// the old transfer ends.
 func (a *sessions) start(ctx context.Context, remote netip.AddrPort, p []byte) (context.Context, *session, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if old := a.by[remote]; old != nil {
-		if !old.heard.Load() && bytes.Equal(old.request, p) {
+		if bytes.Equal(old.request, p) && old.goesOn() {
 			return nil, nil, errDuplicate
 		}
 		old.cancel(ErrSuperseded)
@@ -60,10 +68,19 @@ func (a *sessions) start(ctx context.Context, remote netip.AddrPort, p []byte) (
 		return nil, nil, errBusy
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	s := &session{all: a, remote: remote, request: bytes.Clone(p), cancel: cancel}
+	s := &session{all: a, remote: remote, request: bytes.Clone(p), cancel: cancel, began: time.Now()}
 	a.by[remote] = s
 	a.n++
 	return ctx, s, nil
+}
+
+// hear takes note that the client has answered.
+func (s *session) hear() { s.heard.Store(max(1, int64(time.Since(s.began)))) }
+
+// goesOn reports whether the client follows this transfer, or may be about to.
+func (s *session) goesOn() bool {
+	heard := s.heard.Load()
+	return heard == 0 || time.Since(s.began)-time.Duration(heard) < quiet
 }
 
 // end gives the place back.

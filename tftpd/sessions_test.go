@@ -27,6 +27,31 @@ func TestRepeatedRequest(t *testing.T) {
 	})
 }
 
+// TestLateRepetition: a repetition that a busy server reads only when the transfer is under way does not end it:
+// the client follows that one.
+func TestLateRepetition(t *testing.T) {
+	inMemory(t, one(2000), func(t *testing.T, n *memNet, ended ends) {
+		c := n.client(t, 1)
+		c.read("f")
+		c.want("DATA 1 512")
+		c.ack(1)
+		c.want("DATA 2 512")
+		c.read("f")
+		c.silent()
+		time.Sleep(900 * time.Millisecond)
+		c.read("f")
+		c.silent()
+		c.ack(2)
+		c.want("DATA 3 512")
+		c.ack(3)
+		c.want("DATA 4 464")
+		c.ack(4)
+		if tr := ended.next(t); tr.Err != nil {
+			t.Error(tr.Err)
+		}
+	})
+}
+
 // TestBeginAgain: a ROM that was reset asks from the same port, and gets the file from its beginning; the old
 // transfer does not disturb it. So does one that asks for the size first, and whose ERROR was lost.
 func TestBeginAgain(t *testing.T) {
@@ -35,7 +60,8 @@ func TestBeginAgain(t *testing.T) {
 		c.read("f")
 		c.want("DATA 1 512")
 		c.ack(1)
-		c.want("DATA 2 512")
+		c.want("DATA 2 512", "DATA 2 512", "DATA 2 512")
+		time.Sleep(500 * time.Millisecond) // quiet for 3.5 s now
 		old := c.flow
 
 		c.read("f")

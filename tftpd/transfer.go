@@ -81,7 +81,7 @@ func (s *Server) answer(ctx context.Context, flow Flow, sess *session, t *Transf
 	}
 	agreed := negotiate(req.options, offer{blksize: s.blksizeFor(flow), size: size})
 	t.Blksize, t.Windowsize = agreed.blksize, agreed.window
-	snd := s.newSender(flow, &sess.heard)
+	snd := s.newSender(flow, sess.hear)
 	defer func() { t.Retransmissions = snd.retransmissions }()
 	if len(agreed.oack) > 0 {
 		if err := snd.oack(ctx, oackPacket(agreed.oack)); err != nil {
