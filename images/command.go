@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -129,10 +130,12 @@ func keepPackages(tree, cache string) error {
 	}
 	for _, deb := range debs {
 		err := os.Rename(deb, filepath.Join(cache, filepath.Base(deb)))
-		if errors.Is(err, syscall.EXDEV) {
-			err = os.Remove(deb) // a cache elsewhere is not worth a copy that can be torn
+		if err == nil || errors.Is(err, syscall.EXDEV) {
+			// Renaming a link to what is in the cache already leaves both names (rename(2)). And a cache on
+			// another file system is not worth a copy that can be torn.
+			err = os.Remove(deb)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("images: %w", err)
 		}
 	}

@@ -45,7 +45,8 @@ func WriteInitrd(w io.Writer, tree, release, flavour, agent string) error {
 		return fmt.Errorf("images: the agent: %w", err)
 	}
 	records = append(records, cpio.StaticFile("init", string(init), 0o755))
-	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(initrdWindow))
+	padded := &countWriter{w: w}
+	z, err := zstd.NewWriter(padded, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(initrdWindow))
 	if err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
@@ -53,10 +54,33 @@ func WriteInitrd(w io.Writer, tree, release, flavour, agent string) error {
 	if err := cpio.WriteRecords(archive, withParents(records)); err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
-	if err := errors.Join(cpio.WriteTrailer(archive), z.Close()); err != nil {
+	if err := errors.Join(cpio.WriteTrailer(archive), z.Close(), padded.pad()); err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
 	return nil
+}
+
+// initrdAlign is to what an initrd is padded, with zeros: the kernel reads another archive behind it only at
+// a multiple of four, and firmware likes whole sectors.
+const initrdAlign = 512
+
+// countWriter knows how much went through it.
+type countWriter struct {
+	w io.Writer
+	n int64
+}
+
+// Write implements io.Writer.
+func (c *countWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// pad writes zeros up to a multiple of initrdAlign.
+func (c *countWriter) pad() error {
+	_, err := c.Write(make([]byte, (initrdAlign-c.n%initrdAlign)%initrdAlign))
+	return err
 }
 
 // initrdRecords gives everything but the agent.
