@@ -1,14 +1,15 @@
 package health
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -18,8 +19,12 @@ import (
 // maxBody is how much of a page is read, in bytes: enough that a small one ends well, too little to hurt.
 const maxBody = 64 << 10
 
+// maxInterim is how many interim answers (RFC 9110 §15.2) may come before the final one.
+const maxInterim = 5
+
 // checkHTTP fetches a page. A status of 200–399 passes; a redirect is an answer, and is not followed: where it
-// leads to says nothing of this node.
+// leads to says nothing of this node. It speaks over a connection of its own instead of an http.Client, which
+// logs on its own account when a server of another protocol greets it.
 func checkHTTP(ctx context.Context, c roles.HTTPCheck, addr netip.Addr, timeout time.Duration) error {
 	target, err := hostPort(addr, c.Port, 80)
 	if err != nil {
@@ -29,19 +34,25 @@ func checkHTTP(ctx context.Context, c roles.HTTPCheck, addr netip.Addr, timeout 
 	if err != nil {
 		return err
 	}
-	resp, err := client().Do(req)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", target.String())
 	if err != nil {
-		var u *url.Error // its text repeats method and URL
-		if errors.As(err, &u) {
-			err = u.Err
-		}
-		if errors.Is(err, io.EOF) {
-			return &explained{fmt.Sprintf("%s closed the connection before it answered", target), err}
-		}
+		return explain(err, target, timeout)
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	resp, err := exchange(conn, req)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ctx.Err()
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return &explained{fmt.Sprintf("%s closed the connection before it answered", target), err}
+	case err != nil:
 		if e := explain(err, target, timeout); e != err {
 			return e
 		}
-		return fmt.Errorf("%s: %w", req.URL, err)
+		return fmt.Errorf("%s: no HTTP answer: %w", req.URL, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 399 {
@@ -53,6 +64,22 @@ func checkHTTP(ctx context.Context, c roles.HTTPCheck, addr netip.Addr, timeout 
 			explain(err, target, timeout)}
 	}
 	return nil
+}
+
+// exchange sends a request and reads the head of its final answer.
+func exchange(conn net.Conn, req *http.Request) (*http.Response, error) {
+	if err := req.Write(conn); err != nil {
+		return nil, err
+	}
+	// The answer's head is bounded, as its body is.
+	r := bufio.NewReader(io.LimitReader(conn, 2*maxBody))
+	for range maxInterim {
+		resp, err := http.ReadResponse(r, req)
+		if err != nil || resp.StatusCode < 100 || resp.StatusCode > 199 {
+			return resp, err
+		}
+	}
+	return nil, fmt.Errorf("more than %d interim answers", maxInterim)
 }
 
 // httpRequest makes the request of a check.
@@ -70,14 +97,7 @@ func httpRequest(ctx context.Context, c roles.HTTPCheck, target netip.AddrPort) 
 		return nil, fmt.Errorf("path %q: %w: %w", c.Path, err, fs.ErrInvalid)
 	}
 	req.Host = c.Host
+	req.Close = true
 	req.Header.Set("User-Agent", "muster-health")
 	return req, nil
-}
-
-// client makes a client that leaves no connection behind and asks no proxy.
-func client() *http.Client {
-	return &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }

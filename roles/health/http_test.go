@@ -2,11 +2,11 @@ package health
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +47,10 @@ func TestHTTP(t *testing.T) {
 			c.Close()
 		}
 	})
+	mux.HandleFunc("/hints", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
 			if _, err := w.Write(make([]byte, 4096)); err != nil {
@@ -69,6 +73,7 @@ func TestHTTP(t *testing.T) {
 		{"path", roles.HTTPCheck{Path: "/"}, ""},
 		{"redirect passes and is not followed", roles.HTTPCheck{Path: "/moved"}, ""},
 		{"host", roles.HTTPCheck{Path: "/host", Host: "www.example"}, ""},
+		{"interim answers", roles.HTTPCheck{Path: "/hints"}, ""},
 		{"endless page", roles.HTTPCheck{Path: "/endless"}, ""},
 		{"path without slash", roles.HTTPCheck{Path: "bad"}, url + "/bad answers 502 Bad Gateway"},
 		{"other host", roles.HTTPCheck{Path: "/host"}, "421 Misdirected Request"},
@@ -124,10 +129,11 @@ func TestHTTPGarbage(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_, _ = c.Write([]byte(strings.Repeat("220 smtp.example ESMTP\r\n", 2)))
+			_, _ = io.WriteString(c, "220 smtp.example ESMTP\r\n")
+			_, _ = io.Copy(io.Discard, c) // until the check hangs up
 			c.Close()
 		}
 	}()
 	t.Cleanup(func() { l.Close(); <-done })
-	check(t, roles.Health{HTTP: &roles.HTTPCheck{Port: l.Addr().(*net.TCPAddr).Port}}, loopback, "malformed HTTP")
+	check(t, roles.Health{HTTP: &roles.HTTPCheck{Port: l.Addr().(*net.TCPAddr).Port}}, loopback, "no HTTP answer: malformed HTTP")
 }
