@@ -101,10 +101,13 @@ func newGrid(head ...string) *grid {
 	return g
 }
 
-// row adds a line. An empty cell is a dash, unless it is the last.
+// row adds a line. An empty cell is a dash, unless nothing follows it.
 func (g *grid) row(cells ...string) {
+	for len(cells) > 0 && cells[len(cells)-1] == "" {
+		cells = cells[:len(cells)-1]
+	}
 	for i, c := range cells {
-		if cells[i] = printable(c); c == "" && i < len(cells)-1 {
+		if cells[i] = printable(c); c == "" {
 			cells[i] = "-"
 		}
 	}

@@ -20,7 +20,7 @@ type program struct {
 	now            func() time.Time
 
 	// Persistent flags.
-	config, socket, server, tokenFile string
+	config, socket, server, tokenFile, lab string
 }
 
 // run executes one command line and returns the exit code.
@@ -78,7 +78,7 @@ func (p *program) newRootCommand() *cobra.Command {
 	add("server", p.newServeCommand(), p.newSetupCommand(), p.newCheckCommand(), p.newDoctorCommand())
 	add("rack", p.newApplyCommand(), p.newExportCommand(), p.newNodeCommand(), p.newPoolCommand(),
 		p.newRoleCommand(), p.newImageCommand())
-	add("watch", p.newEventsCommand(), p.newLeaseCommand())
+	add("watch", p.newEventsCommand(), p.newLeaseCommand(), p.newLabCommand())
 	root.AddCommand(p.newCompletionCommand(), p.newVersionCommand())
 	return root
 }

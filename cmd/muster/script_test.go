@@ -1,0 +1,255 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"muster/images"
+	"muster/roles"
+	"muster/roles/api"
+	"muster/roles/declare"
+	"muster/roles/state"
+)
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts")
+
+// TestScripts runs the command line in testdata/script against a real server over a real registry. A script
+// has these commands besides testscript's own:
+//
+//	muster ARGS        the program; "! muster" when it fails
+//	code N             the exit code of the last one
+//	declare FILE       apply a declaration behind the program's back
+//	boot MAC           a machine boots from power-on to switch-root, 10 s
+//	boot-fails MAC     the same, but its agent gives up
+//	healthy            the health checks pass once
+//	later DURATION     the clock moves
+//	serve              a server runs from here on
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:           "testdata/script",
+		UpdateScripts: *update,
+		Setup: func(env *testscript.Env) error {
+			w := newWorld(filepath.Join(env.WorkDir, "sock"))
+			env.Values[worldKey{}] = w
+			env.Setenv("MUSTER_SOCKET", w.socket)
+			env.Defer(w.close)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"muster": runMuster,
+			"code": func(ts *testscript.TestScript, _ bool, args []string) {
+				if w := worldOf(ts); strconv.Itoa(w.code) != args[0] {
+					ts.Fatalf("exit code %d, want %s", w.code, args[0])
+				}
+			},
+			"serve":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).serve()) },
+			"healthy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).healthy()) },
+			"declare": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(worldOf(ts).declare(ts.ReadFile(args[0])))
+			},
+			"boot":       func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).boot(args[0], true)) },
+			"boot-fails": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).boot(args[0], false)) },
+			"later": func(ts *testscript.TestScript, _ bool, args []string) {
+				d, err := time.ParseDuration(args[0])
+				ts.Check(err)
+				worldOf(ts).now = worldOf(ts).now.Add(d)
+			},
+		},
+	})
+}
+
+type worldKey struct{}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+func runMuster(ts *testscript.TestScript, neg bool, args []string) {
+	w := worldOf(ts)
+	p := &program{
+		stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr(), getenv: ts.Getenv,
+		now: func() time.Time { return w.now },
+	}
+	if len(args) > 1 && args[0] == "<" {
+		p.stdin, args = strings.NewReader(ts.ReadFile(args[1])), args[2:]
+	}
+	if w.code = p.run(context.Background(), args); neg != (w.code != 0) {
+		ts.Fatalf("exit code %d", w.code)
+	}
+}
+
+// world is a server and the machines of its rack, with a clock of their own.
+type world struct {
+	socket string
+	reg    *roles.Registry
+	store  *state.Store
+	now    time.Time
+	code   int
+	stop   func()
+}
+
+func newWorld(socket string) *world {
+	w := &world{socket: socket, store: state.OpenMemory(), now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
+	w.reg = &roles.Registry{
+		Store: w.store, Images: shelf{}, Now: func() time.Time { return w.now },
+		Power: map[string]roles.Driver{"lab": switchboard{}},
+		Library: map[string]roles.Role{
+			"web": {Name: "web", Description: "HTTP server (nginx)", Health: &roles.Health{HTTP: &roles.HTTPCheck{Path: "/"}}},
+			"ntp": {Name: "ntp", Description: "time server (chrony)", Health: &roles.Health{NTP: &roles.NTPCheck{}}},
+		},
+	}
+	return w
+}
+
+func (w *world) close() {
+	w.stop()
+	_ = w.store.Close()
+}
+
+func (w *world) serve() error {
+	srv := &api.Server{
+		Rack: w.reg, Images: shelf{}, Build: build, Version: "v1.0", Started: w.now,
+		Leases: func(context.Context) ([]api.LeaseView, error) {
+			mac, err := roles.ParseMAC("52:54:00:aa:00:09")
+			return []api.LeaseView{{MAC: mac, Address: netip.MustParseAddr("10.77.0.100"), Hostname: "laptop", Expires: w.now.Add(90 * time.Minute)}}, err
+		},
+		Doctor: func(context.Context) ([]api.Finding, error) {
+			return []api.Finding{
+				{Check: "tftp", Status: api.StatusOK, Detail: "undionly.kpxe came in 3 ms"},
+				{Check: "dhcp", Status: api.StatusFail, Detail: "10.77.0.9 answers DHCP too", Fix: "switch it off"},
+			}, nil
+		},
+	}
+	socks, err := srv.Listen(w.socket, "", nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = srv.Serve(ctx, socks) }()
+	w.stop = func() { cancel(); <-done }
+	return nil
+}
+
+func (w *world) declare(text string) error {
+	d, err := declare.Parse([]byte(text), "rack.yaml")
+	if err == nil {
+		_, err = w.reg.Apply(context.Background(), d, roles.ApplyOptions{})
+	}
+	return err
+}
+
+// boot plays a machine from power-on to switch-root, or to the point where its agent gives up.
+func (w *world) boot(text string, ok bool) error {
+	ctx := context.Background()
+	mac, err := roles.ParseMAC(text)
+	if err != nil {
+		return err
+	}
+	facts := roles.Facts{Arch: "x86_64", Firmware: "bios", Address: netip.MustParseAddr("10.77.0.100")}
+	for _, s := range []roles.Step{roles.StepDiscover, roles.StepLease, roles.StepNBP} {
+		w.now = w.now.Add(500 * time.Millisecond)
+		err := w.reg.Observe(ctx, []roles.Sighting{{MAC: mac, Time: w.now, Step: s, Facts: facts, Boots: true}})
+		if err != nil {
+			return err
+		}
+	}
+	tk, err := w.reg.Script(ctx, mac, facts)
+	if err != nil {
+		return err
+	}
+	w.now = w.now.Add(6 * time.Second)
+	facts.Manufacturer, facts.Product, facts.Serial = "Muster", "Virtual \x1b[31mrack machine", "S1"
+	facts.Inventory = &roles.Inventory{
+		Memory: 768, CPUs: 2, CPU: "QEMU TCG",
+		NICs: []roles.NIC{{Name: "eth0", MAC: mac, Driver: "virtio_net", Speed: 10000, Link: true}},
+	}
+	token := tk.Boot.Token
+	if _, err := w.reg.Hello(ctx, mac, token, shelfKernel, 5*time.Second, facts); err != nil {
+		return err
+	}
+	w.now = w.now.Add(2500 * time.Millisecond)
+	last := roles.Reported{Seq: 2, Uptime: 7500 * time.Millisecond, Step: roles.StepSwitchRoot, Message: "starting /sbin/init"}
+	if !ok {
+		last.Step, last.Message, last.Error = roles.StepFail, "", "mounting the root: connection refused; is the NFS server up?"
+	}
+	return w.reg.Report(ctx, mac, token, []roles.Reported{
+		{Seq: 1, Uptime: 6 * time.Second, Step: roles.StepNetwork, Message: "address set"}, last,
+	})
+}
+
+// healthy lets the reconciler run until every occupant that boots is ready.
+func (w *world) healthy() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	ran := make(chan error, 1)
+	run, stop := context.WithCancel(ctx)
+	go func() {
+		ran <- (&roles.Reconciler{Registry: w.reg, Checker: passes{}, Tick: time.Millisecond}).Run(run)
+	}()
+	defer func() { stop(); <-ran }()
+	for {
+		rev := w.reg.Revision()
+		pools, err := w.reg.Pools()
+		if err != nil {
+			return err
+		}
+		booting := 0
+		for _, p := range pools {
+			booting += p.Booting
+		}
+		if booting == 0 {
+			return nil
+		}
+		select {
+		case <-w.reg.Watch(rev):
+		case <-ctx.Done():
+			return fmt.Errorf("%d nodes still boot", booting)
+		}
+	}
+}
+
+type passes struct{}
+
+func (passes) Check(context.Context, roles.Health, roles.Node) error { return nil }
+
+type switchboard struct{}
+
+func (switchboard) On(context.Context, string) error             { return nil }
+func (switchboard) Off(context.Context, string) error            { return nil }
+func (switchboard) Status(context.Context, string) (bool, error) { return true, nil }
+
+const shelfKernel = "6.1.0-39-cloud-amd64"
+
+// shelf has every image in version 7.
+type shelf struct{}
+
+func (shelf) List() ([]images.Image, error) {
+	web, _ := shelf{}.Find(images.Ref{Name: "web"})
+	old := web
+	old.Ref.Version, old.Current = 6, false
+	return []images.Image{old, web}, nil
+}
+
+func (shelf) Find(ref images.Ref) (images.Image, error) {
+	ref.Version = 7
+	return images.Image{
+		Ref: ref, Digest: "sha256:12ab", Kernel: shelfKernel, Arch: "x86_64", Flavour: "cloud", Size: 412 << 20, Files: 10234,
+		KernelSize: 8 << 20, InitrdSize: 5 << 20, Built: time.Date(2026, 2, 28, 8, 0, 0, 0, time.UTC), Current: true,
+	}, nil
+}
+
+func build(_ context.Context, role string, progress func(api.BuildProgress)) (images.Image, error) {
+	if role == "ntp" {
+		return images.Image{}, fmt.Errorf("images: mmdebstrap is not installed: run make setup")
+	}
+	progress(api.BuildProgress{Step: "packages", Message: "nginx-light", Percent: 40})
+	return shelf{}.Find(images.Ref{Name: role})
+}
