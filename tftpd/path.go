@@ -13,7 +13,10 @@ import (
 // The error wraps fs.ErrPermission for a name that climbs above the root, and fs.ErrInvalid for one
 // that fs.ValidPath refuses.
 func cleanPath(name string) (string, error) {
-	p := strings.TrimRight(name, "\xff")
+	p := name
+	for strings.HasSuffix(p, "\xff") {
+		p = p[:len(p)-1]
+	}
 	p = strings.TrimLeft(strings.ReplaceAll(p, `\`, "/"), "/")
 	if p == "" {
 		return "", fmt.Errorf("empty file name: %w", fs.ErrInvalid)
