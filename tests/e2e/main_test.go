@@ -1,0 +1,78 @@
+// Package e2e runs Muster's real binaries in a virtual rack: machines without disks are switched on and
+// boot with their own firmware into images that Muster built, with their root on NFS, systemd and real
+// services. It needs root and what make setup installs.
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// work is what all tests of one run share.
+var work struct {
+	dir    string // removed at the end
+	bin    string // muster and muster-init
+	images string // the data directory in which the images were built
+	skip   string // why nothing can run here
+}
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	if os.Getuid() != 0 {
+		work.skip = "needs root: it makes namespaces and boots machines"
+		return m.Run()
+	}
+	if err := prepare(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer os.RemoveAll(work.dir)
+	return m.Run()
+}
+
+// prepare builds the programs and the images. MUSTER_E2E_DATA names a data directory whose images are
+// used again, for people who run one test many times.
+func prepare() (err error) {
+	if work.dir, err = os.MkdirTemp("", "muster-e2e-"); err != nil {
+		return err
+	}
+	work.bin = filepath.Join(work.dir, "bin")
+	for _, cmd := range []string{"muster", "muster-init"} {
+		build := exec.Command("go", "build", "-o", filepath.Join(work.bin, cmd), "muster/cmd/"+cmd)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		build.Stderr = os.Stderr
+		if err := build.Run(); err != nil {
+			return fmt.Errorf("build %s: %w", cmd, err)
+		}
+	}
+	work.images = os.Getenv("MUSTER_E2E_DATA")
+	if work.images == "" {
+		work.images = filepath.Join(work.dir, "images")
+	}
+	conf := filepath.Join(work.dir, "build.yaml")
+	if err := os.WriteFile(conf, []byte(configYAML(work.images, "/nowhere.sock", "")), 0o644); err != nil {
+		return err
+	}
+	rack := filepath.Join(work.dir, "build-rack.yaml")
+	if err := os.WriteFile(rack, []byte(rackYAML), 0o644); err != nil {
+		return err
+	}
+	for _, role := range []string{"web", "ntp"} {
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+		out, err := exec.CommandContext(ctx, filepath.Join(work.bin, "muster"), "--config", conf,
+			"image", "build", role, "--local", "--file", rack, "--if-missing").CombinedOutput()
+		cancel()
+		if err != nil {
+			return fmt.Errorf("build image %s: %w\n%s", role, err, out)
+		}
+		fmt.Printf("e2e: image %s in %.0f s\n", role, time.Since(began).Seconds())
+	}
+	return nil
+}
