@@ -90,3 +90,29 @@ func BenchmarkViewNode(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOpen opens the store of a big, old rack: a full log and 100,000 leases.
+func BenchmarkOpen(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "state.db")
+	s := open(b, path)
+	update(b, s, func(tx roles.Tx) error {
+		for i := range roles.EventsKept {
+			ev := roles.Event{Node: numberedMAC(i % 500), Boot: uint64(i/20 + 1), Step: roles.StepKernel, Message: "kernel fetched"}
+			if _, err := tx.Append(ev); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	all := make([]lease.Lease, 100_000)
+	for i := range all {
+		all[i] = numberedLease(i)
+	}
+	if err := s.CommitLeases(b.Context(), all, nil); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		s.Close()
+		s = open(b, path)
+	}
+}

@@ -1,10 +1,13 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
+	"slices"
 
 	"muster/dhcpd/lease"
 )
@@ -62,7 +65,9 @@ func (s *Store) leaseRecords(puts []lease.Lease, deletes []lease.MAC) []Record {
 		after[l.MAC], holders[a] = l, l.MAC
 	}
 	records := make([]Record, 0, len(after))
-	for m, l := range after {
+	// In the order of keys, which a B+tree takes best.
+	for _, m := range slices.SortedFunc(maps.Keys(after), compareMACs) {
+		l := after[m]
 		r := Record{Bucket: leaseBucket, Key: keyOf(m)}
 		if l != nil {
 			r.Value = encodeLease(*l)
@@ -71,6 +76,8 @@ func (s *Store) leaseRecords(puts []lease.Lease, deletes []lease.MAC) []Record {
 	}
 	return records
 }
+
+func compareMACs(a, b lease.MAC) int { return bytes.Compare(a[:], b[:]) }
 
 func (s *Store) loadLeases(records []Record) error {
 	all := make([]lease.Lease, 0, len(records))
