@@ -2,6 +2,7 @@ package dhcpd
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -31,8 +32,8 @@ func (b *batch) run(ctx context.Context, s *Server, p port, in []datagram) {
 	s.mu.Lock()
 	b.decide(ctx, s, p)
 	s.mu.Unlock()
-	b.tell(s, b.now)
-	b.tell(s, b.later)
+	b.tell(ctx, s, b.now)
+	b.tell(ctx, s, b.later)
 }
 
 // decide answers the requests in their order. s.mu must be held.
@@ -100,7 +101,7 @@ func (b *batch) ask(ctx context.Context, s *Server) {
 
 // concerns reports whether r is one that the policy has a say in.
 func (s *Server) concerns(r *Request) bool {
-	if r.Subnet == nil || r.Type == dhcpv4.MessageTypeDecline || r.Type == dhcpv4.MessageTypeRelease {
+	if r.Subnet == nil || r.probe() || r.Type == dhcpv4.MessageTypeDecline || r.Type == dhcpv4.MessageTypeRelease {
 		return false
 	}
 	s.mu.Lock()
@@ -156,17 +157,24 @@ func (b *batch) send(s *Server, p port, answers []answer) {
 }
 
 // tell counts, logs and reports what became of answers.
-func (b *batch) tell(s *Server, answers []answer) {
+func (b *batch) tell(ctx context.Context, s *Server, answers []answer) {
 	now := s.now()
+	log := s.log()
+	debug := log.Enabled(ctx, slog.LevelDebug)
 	for i := range answers {
 		a := &answers[i]
 		s.metrics.answer(a)
-		if a.req.Type == dhcpv4.MessageTypeDiscover {
-			s.observe(Event{Kind: Discover, Time: now, Request: a.req})
-		}
 		e := a.event(now)
-		s.observe(e)
-		s.log().Debug("dhcpd: "+string(e.Kind), "mac", a.req.MAC, "address", e.Addr, "file", e.File,
-			"reason", e.Reason, "interface", a.req.Interface, "subnet", a.req.Subnet.prefix(), "arch", a.req.Arch(), "ipxe", a.req.IPXE)
+		if debug {
+			log.Debug("dhcpd: "+string(e.Kind), "mac", a.req.MAC, "address", e.Addr, "file", e.File, "reason", e.Reason,
+				"interface", a.req.Interface, "subnet", a.req.Subnet.prefix(), "arch", a.req.Arch(), "ipxe", a.req.IPXE)
+		}
+		if s.Observe == nil || a.req.probe() {
+			continue
+		}
+		if a.req.Type == dhcpv4.MessageTypeDiscover {
+			s.Observe(Event{Kind: Discover, Time: now, Request: a.req})
+		}
+		s.Observe(e)
 	}
 }

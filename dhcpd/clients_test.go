@@ -49,7 +49,7 @@ func (s *live) fix(m lease.MAC, h Host) {
 func serve(t *testing.T, interfaces ...string) *live {
 	t.Helper()
 	s := &live{T: t, events: make(chan Event, 10000), hosts: fixedHosts{}}
-	s.Server = &Server{Subnets: []Subnet{rackNet, remoteNet}, Policy: s,
+	s.Server = &Server{Subnets: []Subnet{rackNet, remoteNet}, Policy: s, Leases: new(lease.Table),
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(e Event) {
 			select {
@@ -57,7 +57,6 @@ func serve(t *testing.T, interfaces ...string) *live {
 			default:
 			}
 		}}
-	s.Subnets[1].Range.Last = ip("10.78.0.199")
 	conn, err := s.Listen(interfaces...)
 	if err != nil {
 		t.Fatal(err)

@@ -332,3 +332,14 @@ type sharedPort struct {
 }
 
 func (p *sharedPort) link() link { return p.l }
+
+// TestProbe: what Detect sends from another machine gets an offer, and leaves no trace.
+func TestProbe(t *testing.T) {
+	f := newFixture(t)
+	asked := false
+	f.Policy = askedPolicy{&asked}
+	a := f.offered(mac(1), option(dhcpv4.OptionUserClassInformation, []byte(DetectorClass)...))
+	if !rackNet.Range.Contains(a) || asked || len(f.events) != 0 {
+		t.Errorf("offer %s, policy asked: %v, events %v", a, asked, f.events)
+	}
+}

@@ -19,8 +19,8 @@ import (
 	"muster/dhcpd/lease"
 )
 
-// DetectorClass is the user class (option 77) of the requests that Detect sends, so that a server can tell
-// them from a machine's.
+// DetectorClass is the user class (option 77) of the requests that Detect sends, by which another Muster
+// server tells them from a machine's.
 const DetectorClass = "muster-detect"
 
 // Offer is what a DHCP or proxyDHCP server on the segment answers.

@@ -9,7 +9,8 @@ import (
 type Policy interface {
 	// Host says what the machine that sent r gets. It is asked for every DISCOVER, REQUEST and INFORM of a
 	// known subnet that is for this server, before the answer: it may read and write a store, but a batch of
-	// requests waits for it.
+	// requests waits for it. If it cannot tell, because its store fails, it returns Ignore: the machine asks
+	// again soon, but does not notice that it got the wrong address.
 	Host(ctx context.Context, r *Request) Host
 	// Reserved reports whether an address belongs to somebody by policy, so that it is never given out
 	// dynamically. It is asked often and must only look into memory.

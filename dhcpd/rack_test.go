@@ -14,7 +14,7 @@ import (
 
 // patience is how long a test waits for something that has to happen. It is long because machines that run
 // tests are slow; nothing waits for it to pass.
-const patience = 60 * time.Second
+const patience = 180 * time.Second
 
 // inNamespace runs the calling test once more in a process of its own, in a network namespace without a
 // name that ends with it. It returns true there, and false, when that is over, in the outer process.

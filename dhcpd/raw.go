@@ -21,6 +21,8 @@ func openRaw(ifindex int) (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
+	// It must take a batch at once. Without root (CAP_NET_ADMIN) the system's limit holds.
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2<<20)
 	return &raw{fd: fd, ifindex: ifindex}, nil
 }
 

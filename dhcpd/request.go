@@ -69,6 +69,12 @@ func (r *Request) Arch() uint16 {
 	return r.Archs[0]
 }
 
+// probe reports whether r is from Detect: it is answered like a new machine's, but no policy is asked and
+// nobody is told, so that looking for servers makes no node.
+func (r *Request) probe() bool {
+	return r.Type == dhcpv4.MessageTypeDiscover && r.UserClass == DetectorClass
+}
+
 // drop is the reason why a packet gets no answer, as the metrics count it.
 type drop string
 

@@ -109,7 +109,8 @@ func (s *Server) servePort(ctx context.Context, p port) error {
 			case <-time.After(time.Second):
 			}
 		default:
-			b.run(ctx, s, p, in)
+			// What came in before ctx ended is still answered, and not by a policy that was cut short.
+			b.run(context.WithoutCancel(ctx), s, p, in)
 		}
 	}
 }
@@ -147,16 +148,9 @@ func (s *Server) commit(ctx context.Context, puts []lease.Lease, deletes []lease
 		s.Leases.Apply(puts, deletes)
 		return nil
 	}
-	// What was asked for before ctx ended is still made durable and answered.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	return s.Commit(ctx, puts, deletes)
-}
-
-func (s *Server) observe(e Event) {
-	if s.Observe != nil {
-		s.Observe(e)
-	}
 }
 
 // complain logs a warning, but the same one (by key) at most every ten seconds: what a storm of machines makes

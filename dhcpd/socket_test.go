@@ -24,8 +24,8 @@ func TestStormOverRelay(t *testing.T) {
 	m.run("ip", "addr", "add", "10.78.0.1/32", "dev", "lo")
 	run(t, "ip", "route", "add", "10.78.0.0/16", "via", "10.77.0.9")
 	remoteNet.Prefix = netip.MustParsePrefix("10.78.0.0/16")
+	remoteNet.Range.Last = ip("10.78.9.255")
 	s := serve(t, "srv1")
-	s.Subnets[1].Range.Last = ip("10.78.9.255")
 	relay := m.listen("10.78.0.1:67")
 
 	const machines = 300
