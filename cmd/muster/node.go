@@ -98,7 +98,7 @@ func printNode(w io.Writer, n roles.Node, now time.Time) {
 	g.field("address", addrText(n.Address))
 	g.field("state", fmt.Sprintf("%s, since %s (%s)", n.State, stamp(n.Since), age(now, n.Since)))
 	g.field("why", n.Why)
-	g.field("joined", n.Joined)
+	g.field("because", n.Joined)
 	for i, m := range n.Match {
 		g.row([]string{"match", " "}[min(i, 1)], m)
 	}

@@ -68,7 +68,9 @@ func toYAML(v any) ([]byte, error) {
 	if err := yaml.Unmarshal(b, &doc); err != nil {
 		return nil, err
 	}
-	plainStyle(&doc)
+	if err := plainStyle(&doc); err != nil {
+		return nil, err
+	}
 	var out bytes.Buffer
 	e := yaml.NewEncoder(&out)
 	e.SetIndent(2)
@@ -76,14 +78,21 @@ func toYAML(v any) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// plainStyle takes JSON's quotes and braces from n; the encoder puts quotes back where a text needs them.
-func plainStyle(n *yaml.Node) {
-	if empty := len(n.Content) == 0 && n.Kind != yaml.ScalarNode; !empty {
+// plainStyle takes JSON's quotes and braces from n. The state "off" and a MAC of digits keep their quotes: YAML 1.1
+// reads a boolean and a number to the base of 60.
+func plainStyle(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+		return n.Encode(n.Value)
+	}
+	if len(n.Content) > 0 {
 		n.Style = 0
 	}
 	for _, c := range n.Content {
-		plainStyle(c)
+		if err := plainStyle(c); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // grid is a table whose columns are as wide as their widest cell.

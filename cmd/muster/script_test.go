@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestScripts(t *testing.T) {
 			"later": func(ts *testscript.TestScript, _ bool, args []string) {
 				d, err := time.ParseDuration(args[0])
 				ts.Check(err)
-				worldOf(ts).now = worldOf(ts).now.Add(d)
+				worldOf(ts).later(d)
 			},
 		},
 	})
@@ -75,7 +76,7 @@ func runMuster(ts *testscript.TestScript, neg bool, args []string) {
 	w := worldOf(ts)
 	p := &program{
 		stdin: strings.NewReader(""), stdout: ts.Stdout(), stderr: ts.Stderr(), getenv: ts.Getenv,
-		now: func() time.Time { return w.now },
+		now: w.clock,
 	}
 	if len(args) > 1 && args[0] == "<" {
 		p.stdin, args = strings.NewReader(ts.ReadFile(args[1])), args[2:]
@@ -90,15 +91,30 @@ type world struct {
 	socket string
 	reg    *roles.Registry
 	store  *state.Store
-	now    time.Time
+	mu     sync.Mutex // guards at
+	at     time.Time
 	code   int
 	stop   func()
 }
 
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at
+}
+
+// later moves the clock.
+func (w *world) later(d time.Duration) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at = w.at.Add(d)
+	return w.at
+}
+
 func newWorld(socket string) *world {
-	w := &world{socket: socket, store: state.OpenMemory(), now: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
+	w := &world{socket: socket, store: state.OpenMemory(), at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
 	w.reg = &roles.Registry{
-		Store: w.store, Images: shelf{}, Now: func() time.Time { return w.now },
+		Store: w.store, Images: shelf{}, Now: w.clock,
 		Power: map[string]roles.Driver{"lab": switchboard{}},
 		Library: map[string]roles.Role{
 			"web": {Name: "web", Description: "HTTP server (nginx)", Health: &roles.Health{HTTP: &roles.HTTPCheck{Path: "/"}}},
@@ -115,10 +131,10 @@ func (w *world) close() {
 
 func (w *world) serve() error {
 	srv := &api.Server{
-		Rack: w.reg, Images: shelf{}, Build: build, Version: "v1.0", Started: w.now,
+		Rack: w.reg, Images: shelf{}, Build: build, Version: "v1.0", Started: w.clock(),
 		Leases: func(context.Context) ([]api.LeaseView, error) {
 			mac, err := roles.ParseMAC("52:54:00:aa:00:09")
-			return []api.LeaseView{{MAC: mac, Address: netip.MustParseAddr("10.77.0.100"), Hostname: "laptop", Expires: w.now.Add(90 * time.Minute)}}, err
+			return []api.LeaseView{{MAC: mac, Address: netip.MustParseAddr("10.77.0.100"), Hostname: "laptop", Expires: w.clock().Add(90 * time.Minute)}}, err
 		},
 		Doctor: func(context.Context) ([]api.Finding, error) {
 			return []api.Finding{
@@ -155,8 +171,8 @@ func (w *world) boot(text string, ok bool) error {
 	}
 	facts := roles.Facts{Arch: "x86_64", Firmware: "bios", Address: netip.MustParseAddr("10.77.0.100")}
 	for _, s := range []roles.Step{roles.StepDiscover, roles.StepLease, roles.StepNBP} {
-		w.now = w.now.Add(500 * time.Millisecond)
-		err := w.reg.Observe(ctx, []roles.Sighting{{MAC: mac, Time: w.now, Step: s, Facts: facts, Boots: true}})
+		at := w.later(500 * time.Millisecond)
+		err := w.reg.Observe(ctx, []roles.Sighting{{MAC: mac, Time: at, Step: s, Facts: facts, Boots: true}})
 		if err != nil {
 			return err
 		}
@@ -165,7 +181,7 @@ func (w *world) boot(text string, ok bool) error {
 	if err != nil {
 		return err
 	}
-	w.now = w.now.Add(6 * time.Second)
+	w.later(6 * time.Second)
 	facts.Manufacturer, facts.Product, facts.Serial = "Muster", "Virtual \x1b[31mrack machine", "S1"
 	facts.Inventory = &roles.Inventory{
 		Memory: 768, CPUs: 2, CPU: "QEMU TCG",
@@ -175,7 +191,7 @@ func (w *world) boot(text string, ok bool) error {
 	if _, err := w.reg.Hello(ctx, mac, token, shelfKernel, 5*time.Second, facts); err != nil {
 		return err
 	}
-	w.now = w.now.Add(2500 * time.Millisecond)
+	w.later(2500 * time.Millisecond)
 	last := roles.Reported{Seq: 2, Uptime: 7500 * time.Millisecond, Step: roles.StepSwitchRoot, Message: "starting /sbin/init"}
 	if !ok {
 		last.Step, last.Message, last.Error = roles.StepFail, "", "mounting the root: connection refused; is the NFS server up?"
