@@ -2,7 +2,9 @@ package rack
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,16 +26,14 @@ sleep 3600
 // TestBoot boots each firmware from nothing: DHCP, boot program, script, and its words on the console.
 func TestBoot(t *testing.T) {
 	needsRack(t, "dnsmasq")
+	t.Parallel() // most of the time firmware waits
 	r := newRack(t, Options{})
 	dnsmasq := startDnsmasq(t, r, bootScript,
 		"--dhcp-match=set:uefi,option:client-arch,7", "--dhcp-boot=tag:!ipxe,tag:uefi,snponly.efi",
 		"--dhcp-match=set:http,option:client-arch,16", "--dhcp-option-force=tag:http,60,HTTPClient",
 		"--dhcp-boot=tag:!ipxe,tag:http,http://10.77.0.1:8080/snponly.efi")
-	nbp, err := os.ReadFile("/usr/lib/ipxe/snponly.efi")
+	nbp, err := os.ReadFile(snponly)
 	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(r.Dir(), "tftp", "snponly.efi"), nbp, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	serveNBP(t, r, nbp)
@@ -57,6 +57,43 @@ func TestBoot(t *testing.T) {
 			}
 			t.Logf("DISCOVER after %.1f s", dnsmasq.first(t, "DHCPDISCOVER(br0) "+m.MAC().String()).Sub(on).Seconds())
 			t.Logf("script after %.1f s, resident %s", time.Since(on).Seconds(), resident(t, m.PID()))
+		})
+	}
+}
+
+// TestRetry pulls the network cable until the firmware has given up: it tries again and finds its server.
+func TestRetry(t *testing.T) {
+	needsRack(t, "dnsmasq")
+	t.Parallel() // most of the time firmware waits
+	r := newRack(t, Options{})
+	startDnsmasq(t, r, bootScript, "--dhcp-boot=tag:!ipxe,snponly.efi")
+	for firmware, failed := range map[Firmware]string{BIOS: "No bootable device", UEFI: "UEFI Interactive Shell"} {
+		m, err := r.Add(MachineSpec{Name: string(firmware), Firmware: firmware})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Cable(false); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("cable of a machine that is off: got error %v, want invalid", err)
+		}
+		t.Run(string(firmware), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), bootWait)
+			defer cancel()
+			if err := errors.Join(m.On(), m.Cable(false)); err != nil {
+				t.Fatal(err)
+			}
+			// WaitConsole would race with the reset, after which it looks at new output only.
+			follow, stop := context.WithCancel(ctx)
+			seen := &finder{text: failed, found: stop}
+			if err := m.Follow(follow, seen); err != nil || !seen.done {
+				t.Fatalf("%q was not printed, error %v", failed, err)
+			}
+			if err := m.Cable(true); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.WaitConsole(ctx, regexp.MustCompile("hello from "+m.MAC().String())); err != nil {
+				t.Fatal(err)
+			}
 		})
 	}
 }

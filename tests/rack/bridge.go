@@ -98,19 +98,3 @@ func (r *Rack) plug(name string) error {
 		return nil
 	})
 }
-
-// setLink sets an interface up or down.
-func (r *Rack) setLink(name string, up bool) error {
-	return r.links(func(h *netlink.Handle) error {
-		link, err := h.LinkByName(name)
-		if err == nil && up {
-			err = h.LinkSetUp(link)
-		} else if err == nil {
-			err = h.LinkSetDown(link)
-		}
-		if err != nil {
-			return fmt.Errorf("rack: set %s up=%t: %w", name, up, err)
-		}
-		return nil
-	})
-}

@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// snponly is iPXE for UEFI, from the Debian package ipxe.
+const snponly = "/usr/lib/ipxe/snponly.efi"
+
 // bootWait is how long a firmware may take on a slow, busy machine.
 const bootWait = 3 * time.Minute
 
@@ -100,6 +103,9 @@ func startDnsmasq(t *testing.T, r *Rack, script string, args ...string) *output 
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(root, "boot.ipxe"), []byte(script), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(snponly, filepath.Join(root, "snponly.efi")); err != nil {
 		t.Fatal(err)
 	}
 	args = append([]string{

@@ -31,7 +31,11 @@ type holder struct {
 
 // startHolder returns when the namespaces are ready. When it fails, nothing is left.
 func startHolder(ctx context.Context, dir, name string) (_ *holder, err error) {
-	cmd := exec.Command("/bin/sh", "-c", holderScript, "muster-rack-holder", dir)
+	script := filepath.Join(dir, "holder.sh")
+	if err := os.WriteFile(script, []byte(holderScript), 0o600); err != nil {
+		return nil, fmt.Errorf("rack: start the holder: %w", err)
+	}
+	cmd := exec.Command("/bin/sh", script, dir)
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), rackEnv+"="+name)
 	// A session of its own: Ctrl-C and the hang-up of a terminal go to the rack's maker, which decides.

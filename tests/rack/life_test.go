@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // TestMain lets the test binary be the maker of a rack that gets killed.
@@ -120,6 +122,7 @@ func victim(dir string) {
 
 func TestCloseLeavesNothing(t *testing.T) {
 	needsRack(t)
+	before := goleak.IgnoreCurrent()
 	r := newRack(t, Options{Accel: AccelTCG, Dir: t.TempDir()})
 	pids, err := populate(r)
 	if err != nil {
@@ -135,6 +138,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if left := m.left(); left != "" {
 		t.Errorf("left: %s", left)
 	}
+	goleak.VerifyNone(t, before)
 	if _, err := r.Add(MachineSpec{Firmware: BIOS}); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("add to a closed rack: got error %v, want closed", err)
 	}
@@ -156,6 +160,10 @@ func TestKilledMakerLeavesNothing(t *testing.T) {
 func TestStaleRack(t *testing.T) {
 	needsRack(t)
 	dir := t.TempDir()
+	other := filepath.Join(dir, "muster-e2e-1", lockFile)
+	if err := errors.Join(os.Mkdir(filepath.Dir(other), 0o755), os.WriteFile(other, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	cmd, m := startVictim(t, dir)
 	if err := syscall.Kill(m.Holder, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -171,6 +179,9 @@ func TestStaleRack(t *testing.T) {
 	}
 	newRack(t, Options{Accel: AccelTCG, Dir: dir})
 	m.waitGone(t)
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("somebody else's directory is gone: %v", err)
+	}
 	if out, err := live.Command(t.Context(), "true").CombinedOutput(); err != nil {
 		t.Errorf("the living rack was harmed: %v: %s", err, out)
 	}

@@ -168,6 +168,9 @@ func (m *Machine) On() error {
 		return fmt.Errorf("rack: switch on %s: %w", m.spec.Name, err)
 	}
 	m.run = run
+	if m.spec.Firmware != BIOS {
+		go m.retry(run) // until the machine is off
+	}
 	m.rack.log.Info("machine on", "node", m.spec.Name, "mac", m.spec.MAC, "firmware", m.spec.Firmware, "pid", run.cmd.Process.Pid)
 	return nil
 }
@@ -211,6 +214,30 @@ func (m *Machine) start() (*run, error) {
 	return r, nil
 }
 
+// gaveUp is what OVMF prints when nothing could be booted.
+var gaveUp = regexp.MustCompile("UEFI Interactive Shell")
+
+// retry resets a machine whose firmware has given up, as a server's firmware tries its boot order again. SeaBIOS
+// does that by itself; OVMF would stay in its shell for good.
+func (m *Machine) retry(run *run) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	// Ends with the run.
+	go func() {
+		<-run.ended
+		cancel()
+	}()
+	for {
+		if _, err := m.WaitConsole(ctx, gaveUp); err != nil {
+			return
+		}
+		if err := m.Reset(); err != nil {
+			return
+		}
+		m.rack.log.Info("machine found nothing to boot and tries again", "node", m.spec.Name, "mac", m.spec.MAC)
+	}
+}
+
 // Off cuts the machine's power and returns when it is off. It does nothing when the machine is off.
 func (m *Machine) Off() error {
 	m.mu.Lock()
@@ -248,20 +275,32 @@ func (m *Machine) running() bool {
 
 // Reset presses the reset button: the firmware starts again. It fails when the machine is off.
 func (m *Machine) Reset() error {
+	return m.monitor("reset", func(q *qmp) error {
+		m.console.mark()
+		return q.execute(qmpCommand{Execute: "system_reset"})
+	})
+}
+
+// Cable plugs the machine's network cable in or pulls it out; the machine sees its link go. Switching on plugs it
+// in. It fails when the machine is off.
+func (m *Machine) Cable(in bool) error {
+	return m.monitor("network cable of", func(q *qmp) error {
+		return q.execute(qmpCommand{Execute: "set_link", Arguments: map[string]any{"name": "net0", "up": in}})
+	})
+}
+
+// monitor calls f with the monitor of the running machine; doing is for the error.
+func (m *Machine) monitor(doing string, f func(*qmp) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.running() {
-		return fmt.Errorf("rack: reset %s: it is off: %w", m.spec.Name, fs.ErrInvalid)
+		return fmt.Errorf("rack: %s %s: it is off: %w", doing, m.spec.Name, fs.ErrInvalid)
 	}
-	m.console.mark()
-	if err := m.run.qmp.execute("system_reset"); err != nil {
-		return fmt.Errorf("rack: reset %s: %w", m.spec.Name, err)
+	if err := f(m.run.qmp); err != nil {
+		return fmt.Errorf("rack: %s %s: %w", doing, m.spec.Name, err)
 	}
 	return nil
 }
-
-// Cable plugs the machine's network cable in or pulls it out; switching on plugs it in.
-func (m *Machine) Cable(in bool) error { return m.rack.setLink(m.tap, in) }
 
 // PID is the machine's process; 0 when it is off.
 func (m *Machine) PID() int {

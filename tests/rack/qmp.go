@@ -35,19 +35,26 @@ func newQMP() (*qmp, *os.File, error) {
 	return &qmp{Conn: conn, in: json.NewDecoder(conn)}, theirs, nil
 }
 
-// execute runs a command without arguments and waits for its result. Callers take turns.
-func (q *qmp) execute(command string) error {
+// qmpCommand is one request.
+type qmpCommand struct {
+	Execute   string         `json:"execute"`
+	Arguments map[string]any `json:"arguments,omitempty"`
+}
+
+// execute runs a command and waits for its result. Callers take turns.
+func (q *qmp) execute(command qmpCommand) error {
 	q.SetDeadline(time.Now().Add(qmpWait))
-	commands := []string{command}
+	commands := []qmpCommand{command}
 	if !q.ready {
-		commands = []string{"qmp_capabilities", command}
+		commands = []qmpCommand{{Execute: "qmp_capabilities"}, command}
 	}
 	for _, c := range commands {
-		if _, err := fmt.Fprintf(q, "{\"execute\": %q}\n", c); err != nil {
-			return fmt.Errorf("monitor: %s: %w", c, err)
+		err := json.NewEncoder(q).Encode(c)
+		if err == nil {
+			err = q.result()
 		}
-		if err := q.result(); err != nil {
-			return fmt.Errorf("monitor: %s: %w", c, err)
+		if err != nil {
+			return fmt.Errorf("monitor: %s: %w", c.Execute, err)
 		}
 	}
 	q.ready = true

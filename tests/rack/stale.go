@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +28,10 @@ const (
 	netnsFile = "netns"
 )
 
-// makeDir makes the directory of a new rack in base and locks it. The name is muster-PID-N.
+// rackName is what names of racks, and of their directories, look like: muster-PID-N.
+var rackName = regexp.MustCompile(`^muster-\d+-\d+$`)
+
+// makeDir makes the directory of a new rack in base and locks it.
 func makeDir(base string) (name string, lock *os.File, err error) {
 	for n := 1; ; n++ {
 		name = fmt.Sprintf("muster-%d-%d", os.Getpid(), n)
@@ -59,6 +63,9 @@ func makeDir(base string) (name string, lock *os.File, err error) {
 func removeStale(base string, log *slog.Logger) {
 	locks, _ := filepath.Glob(filepath.Join(base, "muster-*-*", lockFile))
 	for _, name := range locks {
+		if !rackName.MatchString(filepath.Base(filepath.Dir(name))) {
+			continue
+		}
 		lock, err := os.OpenFile(name, os.O_RDWR, 0)
 		if err != nil {
 			continue // its own maker was faster
