@@ -160,8 +160,12 @@ func (r AddressRange) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (r AddressRange) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// UnmarshalText implements encoding.TextUnmarshaler.
+// UnmarshalText implements encoding.TextUnmarshaler; the empty text is the zero range.
 func (r *AddressRange) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*r = AddressRange{}
+		return nil
+	}
 	v, err := ParseAddressRange(string(b))
 	*r = v
 	return err

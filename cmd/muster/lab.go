@@ -23,7 +23,7 @@ func (p *program) newLabCommand() *cobra.Command {
 		Long: "Lab is a rack of virtual diskless machines on this host, for trying things out. A MACHINE is its name\nor its MAC.",
 	})
 	cmd.PersistentFlags().StringVar(&p.lab, "lab-socket", "", "socket of the lab (default: power.lab.socket of the configuration, else "+defaultLabSocket+")")
-	cmd.AddCommand(p.newLabListCommand(), p.newLabAddCommand(), p.newLabPowerCommand(), p.newLabConsoleCommand(), p.newLabDownCommand())
+	cmd.AddCommand(p.newLabUpCommand(), p.newLabDemoCommand(), p.newLabListCommand(), p.newLabAddCommand(), p.newLabPowerCommand(), p.newLabConsoleCommand(), p.newLabDownCommand())
 	return cmd
 }
 

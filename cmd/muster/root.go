@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ func (p *program) newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
 
 	f := root.PersistentFlags()
-	f.StringVar(&p.config, "config", config.DefaultPath, "configuration of the server")
+	f.StringVar(&p.config, "config", cmp.Or(p.getenv("MUSTER_CONFIG"), config.DefaultPath), "configuration of the server (env MUSTER_CONFIG)")
 	f.StringVar(&p.socket, "socket", "", "unix socket of the server (env MUSTER_SOCKET; default: api.socket of the configuration)")
 	f.StringVar(&p.server, "server", "", "URL of the server, instead of a socket: http://127.0.0.1:8081")
 	f.StringVar(&p.tokenFile, "token-file", "", "file with the token that --server wants")

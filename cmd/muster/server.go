@@ -50,7 +50,7 @@ func (p *program) socketPath(cmd *cobra.Command) (string, error) {
 	if err == nil {
 		return c.API.Socket, nil
 	}
-	if cmd.Flags().Changed("config") {
+	if cmd.Flags().Changed("config") || p.getenv("MUSTER_CONFIG") != "" {
 		return "", err
 	}
 	return config.Default().API.Socket, nil

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -65,6 +66,17 @@ func addressesOf(name string) ([]netip.Addr, error) {
 		}
 	}
 	return out, nil
+}
+
+// broadcasts are the subnets' broadcast addresses at the port that Wake-on-LAN uses by custom.
+func (s *server) broadcasts() (out []netip.AddrPort) {
+	for _, n := range s.networks {
+		a := n.Prefix.Masked().Addr().As4()
+		host := ^uint32(0) >> n.Prefix.Bits()
+		binary.BigEndian.PutUint32(a[:], binary.BigEndian.Uint32(a[:])|host)
+		out = append(out, netip.AddrPortFrom(netip.AddrFrom4(a), 9))
+	}
+	return out
 }
 
 // networkOf gives the network that a is in.

@@ -121,6 +121,7 @@ func (s *server) assemble() error {
 	for _, n := range s.networks {
 		s.registry.Subnets = append(s.registry.Subnets, n.Prefix)
 	}
+	s.registry.Power["wol"] = &power.WOL{Broadcast: s.broadcasts()}
 	if lab := s.Config.Power.Lab; lab != nil {
 		s.registry.Power["lab"] = &power.Lab{Socket: lab.Socket}
 		s.registry.DefaultPower = "lab"
