@@ -39,6 +39,12 @@ func bootScriptFor(Machine) (Script, error) {
 // A machine's own firmware and iPXE go through every script: the chain, a refusal, a wait, a kernel that
 // is not there yet, and one that is.
 func TestFirmwareFollowsScripts(t *testing.T) {
+	for name, firmware := range firmwares(t) {
+		t.Run(name, func(t *testing.T) { testScripts(t, name, firmware) })
+	}
+}
+
+func testScripts(t *testing.T, platform string, firmware []string) {
 	images, dir := bootImage(t)
 	var asked, kernels atomic.Int32
 	d := &fixedDirector{script: func(m Machine) (Script, error) {
@@ -55,7 +61,7 @@ func TestFirmwareFollowsScripts(t *testing.T) {
 			kernels.Add(1)
 		}
 	}})
-	v := startVM(t, url+"/ipxe")
+	v := startVM(t, url+"/ipxe", firmware)
 	v.until("the wait on the screen", func() bool { return strings.Contains(v.console.String(), "waits: place 3 in the queue $(nope}") })
 	v.until("the failed fetch on the screen", func() bool { return strings.Contains(v.console.String(), "that failed (try 1); again in 2 s") })
 	// Now there is a kernel, but no initrd: a failure like another.
@@ -70,7 +76,7 @@ func TestFirmwareFollowsScripts(t *testing.T) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m := d.machines[0]
-	if m.MAC != "52:54:00:aa:00:01" || m.Arch != "x86_64" || m.Platform != "bios" || m.UUID != "3f2b8a52-0000-4000-8000-525400aa0001" ||
+	if m.MAC != "52:54:00:aa:00:01" || m.Arch != "x86_64" || m.Platform != platform || m.UUID != "3f2b8a52-0000-4000-8000-525400aa0001" ||
 		m.Manufacturer != "ACME & Söhne" || m.Product != "R2 ${nope}" || m.Serial != "S/N 4711 || x" || m.IP != slirp.Addr() || m.Base != url {
 		t.Errorf("machine is %+v", m)
 	}
@@ -88,12 +94,19 @@ func sameCall(m, n Machine) Machine {
 // The whole chain up to the root: firmware, iPXE, Debian's kernel, muster-init, hello, long poll, spec, a
 // new address, a root that cannot be mounted, and a restart with its reason.
 func TestAgentBoots(t *testing.T) {
+	all := firmwares(t)
 	vmlinuz, release, root := debianKernel(t)
 	images, dir := bootImage(t)
 	if err := os.Symlink(vmlinuz, filepath.Join(dir, kernelFile)); err != nil {
 		t.Fatal(err)
 	}
 	makeInitrd(t, filepath.Join(dir, initrdFile), release, root)
+	for name, firmware := range all {
+		t.Run(name, func(t *testing.T) { testAgent(t, images, release, firmware) })
+	}
+}
+
+func testAgent(t *testing.T, images dirImages, release string, firmware []string) {
 	spec := &agent.Spec{
 		Hostname: "web-03", Address: netip.MustParsePrefix("10.0.2.33/24"), Gateway: netip.MustParseAddr("10.0.2.2"),
 		Image: "web:7", Kernel: release, Now: time.Now(),
@@ -111,7 +124,7 @@ func TestAgentBoots(t *testing.T) {
 		return agent.Reply{Reboot: "somebody assigned it to ntp"}, nil
 	}
 	url := serve(t, &Server{Director: d, Images: images})
-	v := startVM(t, url+"/ipxe")
+	v := startVM(t, url+"/ipxe", firmware)
 	v.until("the machine off", func() bool {
 		select {
 		case <-v.exited:

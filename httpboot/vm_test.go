@@ -5,7 +5,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -39,18 +41,46 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// startVM powers on a machine that gets url as its boot file from DHCP.
-func startVM(t *testing.T, url string, args ...string) *vm {
+// firmwares are how a machine comes to iPXE: SeaBIOS with iPXE in the NIC's ROM, and OVMF, which starts
+// Debian's ipxe.efi from a stick.
+func firmwares(t *testing.T) map[string][]string {
 	t.Helper()
 	needsTool(t, "qemu-system-x86_64")
+	const ovmf, ipxe = "/usr/share/ovmf/OVMF.fd", "/usr/lib/ipxe/ipxe.efi"
+	for _, file := range []string{ovmf, ipxe} {
+		if _, err := os.Stat(file); err != nil {
+			t.Skipf("needs %s: run make setup", file)
+		}
+	}
+	b, err := os.ReadFile(ipxe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stick := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(stick, "EFI/BOOT"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(stick, "EFI/BOOT/BOOTX64.EFI"), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	nic := "virtio-net-pci,netdev=n0,mac=52:54:00:aa:00:01"
+	return map[string][]string{
+		"bios": {"-device", nic + ",bootindex=1"},
+		"uefi": {"-device", nic, "-bios", ovmf, "-drive", "file=fat:" + stick + ",format=raw,if=none,id=stick,readonly=on",
+			"-device", "virtio-blk-pci,drive=stick,bootindex=1"},
+	}
+}
+
+// startVM powers on a machine that gets url as its boot file from DHCP.
+func startVM(t *testing.T, url string, firmware []string) *vm {
+	t.Helper()
 	v := &vm{t: t, exited: make(chan struct{})}
 	cmd := exec.Command("qemu-system-x86_64", append([]string{
 		"-machine", "q35,graphics=off", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512", "-display", "none", "-monitor", "none",
 		"-serial", "stdio", "-no-reboot",
 		"-smbios", "type=1,manufacturer=ACME & Söhne,product=R2 ${nope},serial=S/N 4711 || x,uuid=3f2b8a52-0000-4000-8000-525400aa0001",
 		"-netdev", "user,id=n0,bootfile=" + url,
-		"-device", "virtio-net-pci,netdev=n0,mac=52:54:00:aa:00:01,bootindex=1",
-	}, args...)...)
+	}, firmware...)...)
 	cmd.Stdout, cmd.Stderr = &v.console, &v.console
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -72,7 +102,7 @@ func startVM(t *testing.T, url string, args ...string) *vm {
 // until waits for cond, for as long as a slow machine may take.
 func (v *vm) until(what string, cond func() bool) {
 	v.t.Helper()
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(4 * time.Minute)
 	for !cond() {
 		if time.Now().After(deadline) {
 			v.t.Fatalf("not seen: %s", what)

@@ -115,7 +115,7 @@ func (a *Agent) online(ctx context.Context) error {
 			last, same = err.Error(), 0
 		}
 		if same++; same&(same-1) == 0 { // 1, 2, 4, 8, …: a night of failures must not fill the timeline
-			a.events.add(step, fmt.Sprintf("failed %d times; again in %s", same, rounded(d)), err)
+			a.events.add(step, fmt.Sprintf("try %d failed; again in %s", same, rounded(d)), err)
 		}
 		if err := sleep(ctx, d); err != nil {
 			return err
