@@ -1,6 +1,3 @@
-// Package e2e runs Muster's real binaries in a virtual rack: machines without disks are switched on and
-// boot with their own firmware into images that Muster built, with their root on NFS, systemd and real
-// services. It needs root and what make setup installs.
 package e2e
 
 import (
@@ -18,15 +15,13 @@ var work struct {
 	dir    string // removed at the end
 	bin    string // muster and muster-init
 	images string // the data directory in which the images were built
-	skip   string // why nothing can run here
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
 	if os.Getuid() != 0 {
-		work.skip = "needs root: it makes namespaces and boots machines"
-		return m.Run()
+		return m.Run() // every test says that it is skipped
 	}
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
