@@ -16,7 +16,7 @@ import (
 )
 
 // bootImage makes an image directory with web:7 in it.
-func bootImage(t *testing.T) (images dirImages, dir string) {
+func bootImage(t testing.TB) (images dirImages, dir string) {
 	t.Helper()
 	root := t.TempDir()
 	dir = filepath.Join(root, "web", "7")

@@ -50,8 +50,10 @@ func (s *Server) sendFS(w http.ResponseWriter, r *http.Request, area string, fro
 		return
 	}
 	f, err := from.Open(name)
-	if errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG) {
-		err = &kindError{"no such file", fs.ErrNotExist}
+	for _, no := range []error{syscall.ENOTDIR, syscall.ENAMETOOLONG, syscall.EINVAL} { // no name of a file
+		if errors.Is(err, no) {
+			err = &kindError{"no such file", fs.ErrNotExist}
+		}
 	}
 	if err != nil {
 		s.fail(w, r, area, err)
@@ -76,7 +78,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, f fs.File, fetch F
 		s.fail(w, r, fetch.Area, err)
 		return
 	}
-	setDeadline(w, downloadTimeout)
+	setDeadlines(w, r, downloadTimeout)
 	h := w.Header()
 	h.Set("Content-Type", contentType(fetch.File))
 	h.Set("Etag", fmt.Sprintf(`"%x-%x"`, st.ModTime().UnixNano(), st.Size()))

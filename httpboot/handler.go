@@ -34,7 +34,7 @@ func (s *Server) Handler() (http.Handler, error) {
 // answer makes a handler of a function that answers or returns an error.
 func (s *Server) answer(endpoint string, fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		setDeadline(w, answerTimeout)
+		setDeadlines(w, r, answerTimeout)
 		if err := fn(w, r); err != nil {
 			s.fail(w, r, endpoint, err)
 			return
@@ -43,10 +43,16 @@ func (s *Server) answer(endpoint string, fn func(http.ResponseWriter, *http.Requ
 	}
 }
 
-// setDeadline bounds the time for the answer. Each request sets its own: a connection keeps the last one.
-// A ResponseWriter without deadlines is a test's.
-func setDeadline(w http.ResponseWriter, d time.Duration) {
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d))
+// setDeadlines bounds the time for the answer, and for what is still to come of the request: net/http reads
+// that before it ends an answer, however slowly it comes. Each request sets its own, as a connection keeps
+// the last one. A ResponseWriter without deadlines is a test's.
+func setDeadlines(w http.ResponseWriter, r *http.Request, answer time.Duration) {
+	rc := http.NewResponseController(w)
+	rc.SetWriteDeadline(time.Now().Add(answer))
+	// Without a body net/http already listens for the client's end; a deadline would be taken for that.
+	if r.Body != http.NoBody {
+		rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 }
 
 // Status gives the HTTP status of an error's kind: ErrNotExist 404, ErrExist 409, ErrInvalid 400,

@@ -66,11 +66,10 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) error {
 // read decodes a bounded body. Fields that this server does not know are passed over: an agent may be of a
 // newer version. What cannot be read is counted as garbage.
 func (s *Server) read(w http.ResponseWriter, r *http.Request, endpoint string, into any) error {
-	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(time.Now().Add(bodyTimeout))
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodySize))
-	rc.SetReadDeadline(time.Time{}) // a long poll reads nothing more
 	if err == nil {
+		// A long poll reads nothing more: the deadline would end it.
+		http.NewResponseController(w).SetReadDeadline(time.Time{})
 		err = json.Unmarshal(b, into)
 	}
 	if err != nil {
