@@ -17,7 +17,7 @@ func (p *program) newApplyCommand() *cobra.Command {
 		Long: "Apply makes the rack what a YAML file declares, and shows what it changes. It changes all or nothing,\n" +
 			"and applying the same file again changes nothing. What the file does not mention stays, unless\n" +
 			"--prune is given.",
-		Example: "  muster apply -f rack.yaml --dry-run\n  muster export | sed s/max:.5/max:\\ 9/ | muster apply -f -",
+		Example: "  muster apply -f rack.yaml --dry-run\n  muster export > rack.yaml",
 		Args:    wants(),
 	}
 	out := outputFlag(cmd)

@@ -19,7 +19,8 @@ func (p *program) newEventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "events", Short: "what happened in the rack, live with --follow",
 		Long: "Events lists what happened in the rack, the latest at the end. With --follow it goes on; -o json then\n" +
-			"writes one object a line. After a lost connection, --after with the last seq goes on without a gap.",
+			"writes one object a line. A server that restarts is waited for, and nothing is missed; a script that was\n" +
+			"stopped goes on without a gap by --after with the last seq it has seen.",
 		Args: wants(),
 	}
 	out := outputFlag(cmd)
@@ -43,6 +44,7 @@ func (p *program) newEventsCommand() *cobra.Command {
 			q.Last = lastEvents
 		}
 		if *follow {
+			c.Patience = patience
 			return c.Follow(cmd.Context(), q, func(e roles.Event) error {
 				if !concerns(e, *node) {
 					return nil

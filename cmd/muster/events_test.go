@@ -47,31 +47,3 @@ func TestEventsFollow(t *testing.T) {
 		t.Errorf("interrupted: exit code %d, %q; want %d and silence", c, errs, exitInterrupted)
 	}
 }
-
-// TestEventsFollowServerGone: a stopped server ends it, with the exit code of an unreachable one.
-func TestEventsFollowServerGone(t *testing.T) {
-	w := newWorld(filepath.Join(t.TempDir(), "s"))
-	defer w.close()
-	if err := w.serve(); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.boot("52:54:00:aa:00:01", true); err != nil {
-		t.Fatal(err)
-	}
-	p, _, _ := newProgram()
-	r, out := io.Pipe()
-	p.stdout = out
-	code := make(chan int, 1)
-	go func() {
-		code <- p.run(t.Context(), []string{"--socket", w.socket, "events", "-f", "-n", "1"})
-		_ = out.Close()
-	}()
-	if _, err := r.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, r) }() // ends with the command
-	w.stop()
-	if c := <-code; c != exitUnreachable {
-		t.Errorf("exit code %d, want %d", c, exitUnreachable)
-	}
-}

@@ -56,9 +56,13 @@ func (p *program) newNodeBootCommand() *cobra.Command {
 	return cmd
 }
 
+// patience is how long --follow waits for a server that restarts: a boot outlives it.
+const patience = time.Minute
+
 // followBoot shows the node's latest boot after number after, live; it fails when the boot does.
 func (p *program) followBoot(ctx context.Context, c *api.Client, key string, after uint64) error {
 	t := timeline{w: p.stdout}
+	c.Patience = patience
 	b, err := c.FollowBoot(ctx, key, after, t.add)
 	if err != nil {
 		return err

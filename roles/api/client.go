@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Client calls a Server. Its errors wrap the io/fs error of the server's kind (see Error), ErrUnreachable
@@ -23,6 +24,9 @@ type Client struct {
 	http        *http.Client
 	// Token is sent to the server; "" means none.
 	Token string
+	// Patience is how long Follow, FollowBoot and WaitNode go on when the server that answered before is away:
+	// it may be restarting. Zero means not at all.
+	Patience time.Duration
 }
 
 // Dial makes a client of the server on a unix socket. Nothing is connected yet.
@@ -128,6 +132,25 @@ type unreachable struct{ sentence string }
 func (e *unreachable) Error() string { return e.sentence }
 func (e *unreachable) Unwrap() error { return ErrUnreachable }
 
+// retryPause is the pause between two attempts to find a server again.
+const retryPause = 500 * time.Millisecond
+
+// retry reports whether to try again after err: the server was there at that time, and is missed for less than
+// the client's patience. It pauses before it says yes.
+func (c *Client) retry(ctx context.Context, err error, there time.Time) bool {
+	if !errors.Is(err, ErrUnreachable) || there.IsZero() || time.Since(there) >= c.Patience {
+		return false
+	}
+	t := time.NewTimer(retryPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // readError turns an answer that says no into an Error.
 func readError(resp *http.Response) *Error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxBody))
@@ -156,6 +179,9 @@ func (c *Client) decode(ctx context.Context, resp *http.Response, out any) error
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return &unreachable{"the server on " + c.where + " went away in the middle of an answer"}
 		}
 		return fmt.Errorf("api: the answer of %s is not understood: %w", resp.Request.URL.Path, err)
 	}

@@ -24,7 +24,7 @@ func (c *Client) Apply(ctx context.Context, yaml []byte, file string, o roles.Ap
 		yaml = []byte{}
 	}
 	var changes []roles.Change
-	err := c.call(ctx, http.MethodPost, "/v1/apply", q, yaml, &changes)
+	err := c.call(ctx, http.MethodPost, applyPath, q, yaml, &changes)
 	return changes, err
 }
 

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"syscall"
+	"time"
 
 	"muster/images"
 	"muster/roles"
@@ -96,17 +98,37 @@ func (c *Client) Events(ctx context.Context, q EventQuery) ([]roles.Event, error
 	return v, err
 }
 
-// Follow calls fn with events, and then with every new one as it comes, until fn fails, ctx ends or the server
-// goes away (ErrUnreachable). It never returns nil.
+// Follow calls fn with events, and then with every new one as it comes, until fn fails, ctx ends or the server is
+// away for longer than the client's patience (ErrUnreachable). It never returns nil.
 func (c *Client) Follow(ctx context.Context, q EventQuery, fn func(roles.Event) error) error {
+	var there time.Time
+	for {
+		err := c.follow(ctx, q, func(e roles.Event) error {
+			// After a break it goes on where it was.
+			q.After, q.Last = e.Seq, 0
+			return fn(e)
+		}, &there)
+		if !c.retry(ctx, err, there) {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
+		}
+	}
+}
+
+// follow is one stream. It keeps in there when the server was last heard of.
+func (c *Client) follow(ctx context.Context, q EventQuery, fn func(roles.Event) error, there *time.Time) error {
 	v := q.values()
 	v.Set("follow", "1")
 	resp, err := c.send(ctx, http.MethodGet, "/v1/events", v, nil)
 	if err != nil {
 		return err
 	}
-	if err := lines(ctx, resp, fn); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
+	err = lines(ctx, resp, fn)
+	*there = time.Now()
+	if err == nil || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return &unreachable{"the server on " + c.where + " went away"}
 	}
-	return &unreachable{"the server on " + c.where + " went away"}
+	return err
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"muster/roles"
 )
@@ -16,11 +17,17 @@ import (
 // done. What does not exist (yet) is skipped.
 func watch[T any](ctx context.Context, c *Client, path string, fn func(T) (done bool, err error)) error {
 	q := url.Values{}
+	var there time.Time
 	for {
 		var v T
 		rev, err := c.poll(ctx, path, q, &v)
+		if rev != "" {
+			there = time.Now()
+		}
 		switch {
 		case errors.Is(err, errUnchanged), errors.Is(err, fs.ErrNotExist) && rev != "":
+		case err != nil && c.retry(ctx, err, there):
+			continue
 		case err != nil:
 			return err
 		default:

@@ -22,7 +22,7 @@ func (s *Server) apply(r *http.Request) (any, error) {
 	if o.Prune, err = flag(q, "prune"); err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxDeclaration))
+	text, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, badBody(err)
 	}

@@ -1,12 +1,15 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
+	"os"
+	"time"
 )
 
 // Bounds of what a client may send.
@@ -15,7 +18,13 @@ const (
 	maxBody = 64 << 10
 	// maxDeclaration in bytes of YAML: a rack of 10,000 declared nodes is about 1 MiB.
 	maxDeclaration = 8 << 20
+	// bodyTimeout is what a body may take to come. It is not the server's ReadTimeout, which would end
+	// streams as well.
+	bodyTimeout = 30 * time.Second
 )
+
+// applyPath is the one that takes a declaration.
+const applyPath = "/v1/apply"
 
 // route is one operation of the API. Every route is described in openapi.yaml; a test compares the two.
 type route struct {
@@ -46,7 +55,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/images/{role}/build", s.buildImage},
 		{"GET", "/v1/leases", plain(s.listLeases)},
 		{"GET", "/v1/events", s.listEvents},
-		{"POST", "/v1/apply", plain(s.apply)},
+		{"POST", applyPath, plain(s.apply)},
 		{"GET", "/v1/export", s.export},
 		{"GET", "/v1/doctor", plain(s.examine)},
 		{"GET", "/v1/healthz", plain(s.health)},
@@ -103,9 +112,27 @@ func list[T any](v []T, err error) (any, error) {
 	return v, err
 }
 
-// decode reads a JSON body of at most maxBody. Like in files, a field that does not exist is an error.
+// readBody takes a request's body into memory, within the bounds of the route, so that no handler waits for it.
+func readBody(w http.ResponseWriter, r *http.Request, rt route) error {
+	limit := int64(maxBody)
+	if rt.path == applyPath {
+		limit = maxDeclaration
+	}
+	c := http.NewResponseController(w)
+	// A writer without deadlines (a test's recorder) has its body already.
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout))
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if err != nil {
+		return badBody(err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(b))
+	_ = c.SetReadDeadline(time.Time{})
+	return nil
+}
+
+// decode reads a JSON body. Like in files, a field that does not exist is an error.
 func decode(r *http.Request, v any) error {
-	d := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody))
+	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil {
@@ -124,6 +151,9 @@ func badBody(err error) error {
 	case errors.As(err, &tooLarge):
 		err = fmt.Errorf("the request's body is larger than %d bytes: %w", tooLarge.Limit, fs.ErrInvalid)
 		return &statusError{err, http.StatusRequestEntityTooLarge}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("the request's body did not come within %v: %w", bodyTimeout, fs.ErrInvalid)
+		return &statusError{err, http.StatusRequestTimeout}
 	case errors.Is(err, io.EOF):
 		return fmt.Errorf("the request has no body (want a JSON object): %w", fs.ErrInvalid)
 	}

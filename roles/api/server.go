@@ -122,7 +122,10 @@ func (s *Server) handler(rt route, m *metrics) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		status := http.StatusOK
-		err := rt.serve(w, r)
+		err := readBody(w, r, rt)
+		if err == nil {
+			err = rt.serve(w, r)
+		}
 		if err != nil {
 			status = writeError(w, err)
 		}
