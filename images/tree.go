@@ -30,6 +30,13 @@ var masked = []string{
 	"systemd-timesyncd.service", "chrony.service", "ntpsec.service", "openntpd.service",
 	// State that lives in RAM here.
 	"systemd-pstore.service", "systemd-machine-id-commit.service", "systemd-random-seed.service",
+	"systemd-journal-flush.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service",
+	// The agent mounted the root as it must be.
+	"systemd-remount-fs.service",
+	// File systems and modules that few services need; the kernel loads loop and dm when they are used.
+	"sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-kernel-config.mount",
+	"sys-fs-fuse-connections.mount", "modprobe@configfs.service", "modprobe@fuse.service",
+	"modprobe@dm_mod.service", "modprobe@loop.service", "modprobe@drm.service",
 }
 
 // personal is what must never be shared by machines, or belongs to the build.
@@ -89,7 +96,21 @@ func dress(ctx context.Context, tree string, ref Ref, recipe Recipe, overlays []
 	if err := enable(ctx, tree, recipe.Services, log); err != nil {
 		return err
 	}
-	return mask(root, recipe.Services)
+	if err := mask(root, recipe.Services); err != nil {
+		return err
+	}
+	return upToDate(root)
+}
+
+// upToDate tells systemd that /etc and /var are as new as /usr, so that no boot makes users and caches that
+// the packages made already (systemd-update-done.service(8)).
+func upToDate(root *os.Root) error {
+	for _, name := range []string{"etc/.updated", "var/.updated"} {
+		if err := replace(root, name, func() error { return root.WriteFile(name, nil, 0o644) }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // removeAll deletes what matches the patterns.

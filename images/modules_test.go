@@ -1,0 +1,117 @@
+package images
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"github.com/u-root/u-root/pkg/cpio"
+)
+
+// testModules is a small kernel: a NIC with a dependency, a PHY by softdep, firmware, and a driver for
+// something that no node boots from.
+func testModules() fstest.MapFS {
+	f := fstest.MapFS{
+		"modules.dep": {Data: []byte("kernel/drivers/net/ethernet/realtek/r8169.ko: kernel/lib/mii.ko\n" +
+			"kernel/lib/mii.ko:\nkernel/drivers/net/phy/realtek.ko:\nkernel/fs/nfs/nfsv3.ko: kernel/fs/nfs/nfs.ko\n" +
+			"kernel/fs/nfs/nfs.ko:\nkernel/drivers/net/virtio_net.ko:\nkernel/sound/snd.ko:\nkernel/fs/overlayfs/overlay.ko:\n" +
+			"kernel/crypto/crc32c-intel.ko:\n")},
+		"modules.alias":   {Data: []byte("# Aliases\nalias pci:v000010ECd00008168* r8169\nalias virtio:d00000001v* virtio_net\nalias snd-card-* snd\n")},
+		"modules.softdep": {Data: []byte("softdep nfs pre: overlay\nsoftdep snd pre: mii\n")},
+		"modules.builtin": {Data: []byte("kernel/net/ipv6/ipv6.ko\n")},
+	}
+	for line := range strings.Lines(string(f["modules.dep"].Data)) {
+		name, _, _ := strings.Cut(line, ":")
+		f[name] = &fstest.MapFile{Data: []byte("module " + name)}
+	}
+	f["kernel/drivers/net/ethernet/realtek/r8169.ko"].Data = []byte("\x7fELF\x00firmware=rtl_nic/one.fw\x00x\x00firmware=rtl_nic/absent.fw\x00firmware=../../etc/shadow\x00")
+	return f
+}
+
+func TestChooseTakesDependencies(t *testing.T) {
+	m, err := readModules(testModules())
+	must(t, err)
+	cloud := []string{
+		"kernel/crypto/crc32c-intel.ko", "kernel/drivers/net/virtio_net.ko", "kernel/fs/nfs/nfs.ko",
+		"kernel/fs/nfs/nfsv3.ko", "kernel/fs/overlayfs/overlay.ko",
+	}
+	if d := cmp.Diff(cloud, m.choose(wantedModules(KernelCloud))); d != "" {
+		t.Error(d)
+	}
+	full := append(slices.Clone(cloud), "kernel/drivers/net/ethernet/realtek/r8169.ko", "kernel/drivers/net/phy/realtek.ko", "kernel/lib/mii.ko")
+	slices.Sort(full)
+	if d := cmp.Diff(full, m.choose(wantedModules(KernelFull))); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestCompressedModulesAreRefused(t *testing.T) {
+	_, err := readModules(fstest.MapFS{"modules.dep": {Data: []byte("kernel/a.ko.xz:\n")}})
+	if err == nil || !strings.Contains(err.Error(), "kernel/a.ko.xz") {
+		t.Errorf("readModules = %v", err)
+	}
+}
+
+func TestInitrd(t *testing.T) {
+	m, err := readModules(testModules())
+	must(t, err)
+	fw := fstest.MapFS{"rtl_nic/one.fw": {Data: []byte("fw")}, "rtl_nic/two.fw": {Data: []byte("no")}}
+	records, err := initrdRecords(m, fw, "6.1", KernelFull)
+	must(t, err)
+	files := map[string]string{}
+	seen := map[string]bool{".": true}
+	for _, r := range withParents(records) {
+		dir := r.Name[:max(0, strings.LastIndexByte(r.Name, '/'))]
+		if dir != "" && !seen[dir] {
+			t.Errorf("%s comes before its directory", r.Name)
+		}
+		seen[r.Name] = true
+		if r.Mode&cpio.S_IFMT == cpio.S_IFREG {
+			b := make([]byte, r.FileSize)
+			_, _ = r.ReadAt(b, 0)
+			files[r.Name] = string(b)
+		}
+	}
+	for _, want := range []string{"lib/firmware/rtl_nic/one.fw", "lib/modules/6.1/kernel/lib/mii.ko", "etc/muster/modules"} {
+		if _, has := files[want]; !has {
+			t.Errorf("%s is missing", want)
+		}
+	}
+	for _, not := range []string{"lib/firmware/rtl_nic/two.fw", "lib/modules/6.1/kernel/sound/snd.ko"} {
+		if _, has := files[not]; has {
+			t.Errorf("%s is there", not)
+		}
+	}
+	if want := "alias pci:v000010ECd00008168* r8169\nalias virtio:d00000001v* virtio_net\n"; files["lib/modules/6.1/modules.alias"] != want {
+		t.Errorf("modules.alias = %q, want %q", files["lib/modules/6.1/modules.alias"], want)
+	}
+	if want := "softdep nfs pre: overlay\n"; files["lib/modules/6.1/modules.softdep"] != want {
+		t.Errorf("modules.softdep = %q, want %q", files["lib/modules/6.1/modules.softdep"], want)
+	}
+	if !strings.Contains(files["lib/modules/6.1/modules.dep"], "nfsv3.ko: kernel/fs/nfs/nfs.ko\n") || strings.Contains(files["lib/modules/6.1/modules.dep"], "snd") {
+		t.Errorf("modules.dep = %q", files["lib/modules/6.1/modules.dep"])
+	}
+	for _, dev := range []string{"dev/console", "dev/null", "proc", "sys", "newroot"} {
+		if !seen[dev] {
+			t.Errorf("%s is missing", dev)
+		}
+	}
+}
+
+func TestPaddingKeepsTheStreamReadable(t *testing.T) {
+	var out bytes.Buffer
+	c := &countWriter{w: &out}
+	z, err := zstd.NewWriter(c)
+	must(t, err)
+	_, err = z.Write([]byte("archive"))
+	must(t, err)
+	must(t, z.Close())
+	must(t, c.pad())
+	if out.Len()%initrdAlign != 0 || out.Len() == 0 {
+		t.Errorf("length %d is no multiple of %d", out.Len(), initrdAlign)
+	}
+}
