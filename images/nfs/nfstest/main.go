@@ -22,6 +22,13 @@ func Main(m *testing.M) int {
 	if os.Getenv(inside) == "" {
 		return again()
 	}
+	if os.Getenv(inside) == "2" {
+		return m.Run() // a test's own child: it joins what is there
+	}
+	if err := os.Setenv(inside, "2"); err != nil {
+		fmt.Fprintln(os.Stderr, "nfstest:", err)
+		return 1
+	}
 	for _, argv := range [][]string{{"mount", "-t", "tmpfs", "tmpfs", "/run"}, {"ip", "link", "set", "lo", "up"}} {
 		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "nfstest: %v: %v: %s\n", argv, err, out)
