@@ -214,14 +214,7 @@ func (r *Registry) passed(tx Tx, n Node, b Boot, now time.Time) error {
 
 func (r *Registry) unhealthy(tx Tx, n Node, b Boot, role Role, failure error, now time.Time) error {
 	if n.State == StateBooting {
-		// It is not up yet: said once a boot and change of reason, or the timeline would drown.
-		if k := len(b.Events); k > 0 && b.Events[k-1].Step == StepHealth && b.Events[k-1].Error == failure.Error() {
-			return nil
-		}
-		if order(b.Step) < order(StepSwitchRoot) {
-			return nil
-		}
-		return advance(tx, n, &b, Event{Time: now, Step: StepHealth, Error: failure.Error()})
+		return r.notYet(tx, n, b, failure, now)
 	}
 	n.Failures++
 	limit := role.Health.Failures
@@ -238,6 +231,32 @@ func (r *Registry) unhealthy(tx Tx, n Node, b Boot, role Role, failure error, no
 	return tx.Nodes().Put(n)
 }
 
+// slowStart is how long a service may take after switch-root before the timeline says that it does not
+// answer: systemd takes some seconds even on a fast machine.
+const slowStart = time.Minute
+
+// notYet notes why a booting node is not ready.
+func (r *Registry) notYet(tx Tx, n Node, b Boot, failure error, now time.Time) error {
+	if order(b.Step) < order(StepSwitchRoot) {
+		return nil
+	}
+	if why := "its service does not answer yet: " + failure.Error(); n.Why != why {
+		n.Why = why
+		if err := tx.Nodes().Put(n); err != nil {
+			return err
+		}
+	}
+	// Said once for every reason, or the timeline would drown.
+	last := Event{Time: b.Started}
+	if k := len(b.Events); k > 0 {
+		last = b.Events[k-1]
+	}
+	if now.Sub(last.Time) < slowStart || last.Step == StepHealth && last.Error == failure.Error() {
+		return nil
+	}
+	return advance(tx, n, &b, Event{Time: now, Step: StepHealth, Error: failure.Error()})
+}
+
 // giveUp ends a boot that went silent.
 func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) error {
 	r := c.Registry
@@ -251,6 +270,9 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 			return nil
 		}
 		why := fmt.Sprintf("no sign of life since step %s; look at its console: is it on, and set to boot from the network?", firstOf(string(b.Step), "power"))
+		if n.Why != "" {
+			why += " (" + n.Why + ")"
+		}
 		n.enter(StateFailed, why, now)
 		if err := tx.Nodes().Put(n); err != nil {
 			return err

@@ -125,7 +125,7 @@ func (p *program) demoImage(ctx context.Context, l *lab) error {
 	return err
 }
 
-var tags = regexp.MustCompile(`(?s)<(style|script|head).*?</(style|script|head)>|<[^>]*>`)
+var tags = regexp.MustCompile(`(?s)<(?:style|script|title)[^>]*>.*?</(?:style|script|title)>|<[^>]*>`)
 
 // printPage fetches the node's page over the rack's network and prints its text.
 func (l *lab) printPage(w io.Writer, a netip.Addr) error {

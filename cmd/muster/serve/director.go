@@ -130,11 +130,14 @@ func (d *director) Report(ctx context.Context, r agent.Report) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, fs.ErrInvalid)
 	}
-	events := make([]roles.Reported, len(r.Events))
+	var events []roles.Reported
 	settled := false
-	for i, e := range r.Events {
+	for _, e := range r.Events {
 		step := roles.Step(e.Step)
-		events[i] = roles.Reported{Seq: e.Seq, Uptime: e.Uptime, Step: step, Message: clip(e.Message), Error: clip(e.Error)}
+		if step == roles.StepHello && e.Error == "" {
+			continue // this server heard it itself
+		}
+		events = append(events, roles.Reported{Seq: e.Seq, Uptime: e.Uptime, Step: step, Message: clip(e.Message), Error: clip(e.Error)})
 		settled = settled || step == roles.StepNetwork && e.Error == ""
 	}
 	if err := d.registry.Report(ctx, mac, r.Token, events); err != nil {
