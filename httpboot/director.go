@@ -69,8 +69,8 @@ type Script struct {
 	Title string
 	// Message is shown with Wait and Local: why.
 	Message string
-	// Retry is the pause before a waiting machine asks again, or before one that booted in vain does;
-	// zero means 5 s. Whole seconds.
+	// Retry is the pause before a waiting machine asks again, in whole seconds; zero means 5 s. (A machine
+	// that boots in vain asks again after 2 s, and then later and later.)
 	Retry time.Duration
 	// Kernel and Initrd are URLs, or paths on this server ("/images/web/7/vmlinuz"), to which mac and
 	// boot are added for Observe.

@@ -28,7 +28,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("/", s.answer("unknown", func(http.ResponseWriter, *http.Request) error {
 		return &kindError{"no such page on a boot server", fs.ErrNotExist}
 	}))
-	return mux, nil
+	return s.marked(mux), nil
 }
 
 // answer makes a handler of a function that answers or returns an error.

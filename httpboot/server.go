@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,7 +47,7 @@ type Server struct {
 	err     error // of setup
 	scripts *scripts
 	metrics *metrics
-	conns   atomic.Int64
+	conns   connections
 }
 
 // Limits of a client. Downloads get an hour: 40 MB over a slow link, and an end for one that stopped
@@ -75,7 +74,7 @@ func (s *Server) setup() error {
 		if s.Log == nil {
 			s.Log = slog.New(slog.DiscardHandler)
 		}
-		s.metrics = newMetrics(s.Metrics, func() float64 { return float64(s.conns.Load()) })
+		s.metrics = newMetrics(s.Metrics, func() float64 { return float64(s.conns.open.Load()) })
 		s.scripts, s.err = parseScripts(s.Templates)
 	})
 	return s.err
@@ -114,7 +113,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	srv := &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerSize,
-		ConnState:   s.connState,
+		ConnState: s.connState, ConnContext: s.connContext,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
@@ -139,22 +138,4 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	}
 	<-stopped
 	return nil
-}
-
-// connState counts connections and closes those above MaxConns. (A limiting listener would hide the TCP
-// connection from net/http, and with it sendfile.)
-func (s *Server) connState(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		limit := int64(s.MaxConns)
-		if limit == 0 {
-			limit = 8192
-		}
-		if s.conns.Add(1) > limit {
-			s.metrics.reject("connection", "too many")
-			c.Close()
-		}
-	case http.StateClosed, http.StateHijacked:
-		s.conns.Add(-1)
-	}
 }

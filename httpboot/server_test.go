@@ -75,7 +75,7 @@ func TestServeStops(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	if n := s.conns.Load(); n != 0 {
+	if n := s.conns.open.Load(); n != 0 {
 		t.Errorf("%d connections are left", n)
 	}
 	if _, err := net.Dial("tcp", ln.Addr().String()); err == nil {
@@ -133,11 +133,44 @@ func TestMaxConns(t *testing.T) {
 		t.Errorf("third: %q", line)
 	}
 	a.Close()
-	eventually(t, func() bool { return s.conns.Load() < 2 })
+	eventually(t, func() bool { return s.conns.open.Load() < 2 })
 	d, line := ask()
 	d.Close()
 	if line != ok {
 		t.Errorf("when one has left: %q", line)
+	}
+}
+
+// What is not HTTP is answered by net/http, and counted here; what says nothing, or is fine, is not.
+func TestGarbageConnections(t *testing.T) {
+	s := &Server{Director: &fixedDirector{}, Images: dirImages("")}
+	ln, err := s.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, ln) }()
+	for _, says := range []string{
+		"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "SSH-2.0-x\r\n\r\n", "GET / HTTP/9.9\r\n\r\n",
+		"GET /ipxe HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "GET /ipxe HTTP/1.1\r\nX: " + strings.Repeat("x", 2*headerSize) + "\r\n\r\n",
+		"", "GET /ipxe HTTP/1.0\r\n\r\n",
+	} {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, says)
+		c.(*net.TCPConn).CloseWrite()
+		io.Copy(io.Discard, c)
+		c.Close()
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if got := value(t, s.metrics.rejected.WithLabelValues("connection", "garbage")); got != 5 {
+		t.Errorf("%v counted, want 5", got)
 	}
 }
 
@@ -197,7 +230,7 @@ func TestSlowClients(t *testing.T) {
 					time.Sleep(2 * answerTimeout)
 				}
 				synctest.Wait()
-				if n := s.conns.Load(); n != 0 {
+				if n := s.conns.open.Load(); n != 0 {
 					t.Errorf("after %v the connection is still open", time.Since(start))
 				}
 				if took := time.Since(start); tc.read && (took < tc.want || took > tc.want+10*time.Second) {

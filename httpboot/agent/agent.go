@@ -39,6 +39,7 @@ type Agent struct {
 	events  *reporter
 	nic     string
 	address netip.Prefix // what the NIC has now
+	settled bool         // address is a spec's, and was reported
 }
 
 // errReboot ends a boot: the machine restarts, for the reason that it carries.
@@ -135,12 +136,8 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 		return "reboot", &errReboot{fmt.Sprintf("%s needs the kernel %s, this is %s", s.Image, s.Kernel, have)}
 	}
 	a.setClock(s.Now)
-	before := a.address
 	if err := a.setAddress(ctx, s); err != nil {
 		return "network", err
-	}
-	if a.address != before {
-		a.note("network", "%s has %v (was %v)", a.nic, a.address, before)
 	}
 	done, err := a.mountRoot(ctx, s.Root)
 	defer func() {

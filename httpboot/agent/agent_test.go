@@ -190,6 +190,28 @@ func TestAddressInUse(t *testing.T) {
 	})
 }
 
+// A node whose lease is its slot's address already keeps it; a server that forgot the boot gets another
+// hello.
+func TestBootKeepsAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec := webSpec()
+		spec.Address = netip.MustParsePrefix("10.77.0.100/24")
+		k := &fakeKernel{fail: map[string][]error{"mount overlay": {errBusy}}}
+		d := &fakeDirector{t: t, replies: []Reply{{Wait: "w"}, {Wait: "w"}, {Spec: spec}}, refuse: map[string][]int{PathSpec: {404}}}
+		a, _ := newAgent(machineTree(t), k, servers{"one": d})
+		if err := a.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"hello", "hello", "spec", "spec"}; !slices.Equal(d.asked, want) {
+			t.Errorf("asked %q, want %q", d.asked, want)
+		}
+		d.wantSteps("hello", "hello", "network", "root!", "root", "mount", "files", "switch-root")
+		if got := k.calls("probe", "address"); got != "address eth0 10.77.0.100/24" {
+			t.Errorf("done: %q", got)
+		}
+	})
+}
+
 // A clock that is an hour off takes the server's time; one that is nearly right does not.
 func TestClock(t *testing.T) {
 	for off, want := range map[time.Duration]string{

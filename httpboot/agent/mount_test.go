@@ -67,6 +67,8 @@ func TestSpecCheck(t *testing.T) {
 		`hostname "web.03"`:            func(s *Spec) { s.Hostname = "web.03" },
 		`hostname ""`:                  func(s *Spec) { s.Hostname = "" },
 		`hostname "-a"`:                func(s *Spec) { s.Hostname = "-a" },
+		`domain "a..b"`:                func(s *Spec) { s.Domain = "a..b" },
+		`domain "a\nb"`:                func(s *Spec) { s.Domain = "a\nb" },
 		"address":                      func(s *Spec) { s.Address = netip.Prefix{} },
 		`gateway "fe80::1"`:            func(s *Spec) { s.Gateway = netip.MustParseAddr("fe80::1") },
 		`init "sbin/init"`:             func(s *Spec) { s.Init = "sbin/init" },

@@ -16,6 +16,12 @@ func (s *Spec) check() error {
 	if !hostname(s.Hostname) {
 		errs = append(errs, fmt.Errorf("hostname %q is not a DNS label", s.Hostname))
 	}
+	for label := range strings.SplitSeq(s.Domain, ".") {
+		if s.Domain != "" && !hostname(label) {
+			errs = append(errs, fmt.Errorf("domain %q is not made of DNS labels", s.Domain))
+			break
+		}
+	}
 	if !s.Address.IsValid() || !s.Address.Addr().Is4() {
 		errs = append(errs, fmt.Errorf("address %q is not IPv4 with a prefix length", s.Address))
 	}
@@ -69,6 +75,10 @@ func (a *Agent) setClock(now time.Time) {
 // taken, since that would take down its holder.
 func (a *Agent) setAddress(ctx context.Context, s *Spec) error {
 	if s.Address == a.address {
+		if !a.settled {
+			a.settled = true
+			a.note("network", "%s keeps %v", a.nic, a.address)
+		}
 		return nil
 	}
 	// Another prefix length is no other address: nobody can hold it but us.
@@ -87,7 +97,8 @@ func (a *Agent) setAddress(ctx context.Context, s *Spec) error {
 		}
 		return fmt.Errorf("set %v: %w", s.Address, err)
 	}
-	a.address = s.Address
+	a.note("network", "%s has %v (was %v)", a.nic, s.Address, a.address)
+	a.address, a.settled = s.Address, true
 	a.client.http.CloseIdleConnections() // they are bound to the old address
 	if err := a.Network.Announce(a.nic, s.Address.Addr()); err != nil {
 		a.Console.Fail("announce %v: %v", s.Address, err) // the neighbours find out by themselves

@@ -1,8 +1,3 @@
-// Package agent is the node's half of a boot, from the kernel's start to the image's own init: it loads
-// modules, brings up the network with what the server decided, says hello, gets its boot spec, mounts,
-// and hands over. It also holds the wire types that it and the boot server exchange (JSON over HTTP).
-//
-// It is linked into muster-init, which stays small: no database, no DHCP server, nothing of roles.
 package agent
 
 import (
