@@ -88,9 +88,7 @@ func TestBootThroughFailures(t *testing.T) {
 		d := &fakeDirector{t: t, replies: []Reply{{Spec: webSpec()}}, refuse: map[string][]int{
 			PathHello: {500, 503}, PathSpec: {500}, PathEvents: {500, 500, 403, 500},
 		}}
-		net := servers{}
-		time.AfterFunc(time.Hour, func() { net["two"] = d })
-		a, scr := newAgent(machineTree(t), k, net)
+		a, scr := newAgent(machineTree(t), k, lateServers{time.Now().Add(time.Hour), servers{"two": d}})
 		start := time.Now()
 		if err := a.Run(t.Context()); err != nil {
 			t.Fatal(err)

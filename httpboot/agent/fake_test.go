@@ -162,6 +162,19 @@ func (s servers) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
+// lateServers are away until a time.
+type lateServers struct {
+	until time.Time
+	servers
+}
+
+func (s lateServers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if time.Now().Before(s.until) {
+		return servers{}.RoundTrip(r)
+	}
+	return s.servers.RoundTrip(r)
+}
+
 // newAgent gives an agent in root, and its console.
 func newAgent(root string, k *fakeKernel, s http.RoundTripper) (*Agent, *screen) {
 	scr := &screen{}
