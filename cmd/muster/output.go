@@ -10,7 +10,6 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 )
 
 // output is the flag -o.
@@ -55,43 +54,6 @@ func (o *output) print(w io.Writer, v any, human func(io.Writer)) error {
 		return err
 	}
 	human(w)
-	return nil
-}
-
-// toYAML writes v with the names and the order that it has in JSON, of which YAML is a superset.
-func toYAML(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
-		return nil, err
-	}
-	if err := plainStyle(&doc); err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	e := yaml.NewEncoder(&out)
-	e.SetIndent(2)
-	err = e.Encode(&doc)
-	return out.Bytes(), err
-}
-
-// plainStyle takes JSON's quotes and braces from n. The state "off" and a MAC of digits keep their quotes: YAML 1.1
-// reads a boolean and a number to the base of 60.
-func plainStyle(n *yaml.Node) error {
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
-		return n.Encode(n.Value)
-	}
-	if len(n.Content) > 0 {
-		n.Style = 0
-	}
-	for _, c := range n.Content {
-		if err := plainStyle(c); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
