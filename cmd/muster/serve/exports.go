@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"muster/httpboot/agent"
 	"muster/images"
@@ -38,24 +39,29 @@ func (s *server) pickExports() (nfs.Exports, string, error) {
 	return nfs.Auto(o)
 }
 
-// export tells the NFS server what to offer now.
-func (s *server) export(ctx context.Context) error { return s.exports.Set(ctx, s.wantedExports()) }
+// exportsRetry is the pause after exports could not be changed: a full disk, or an NFS server that is just
+// coming back.
+const exportsRetry = 5 * time.Second
 
-// keepExports follows the pools: their addresses are who may write. It ends with ctx.
-func (s *server) keepExports(ctx context.Context) error {
-	done := s.wantedExports()
+// keepExports follows the pools: their addresses are who may write. done is what is exported at the start.
+// It ends with ctx.
+func (s *server) keepExports(ctx context.Context, done []nfs.Export) error {
 	for {
 		rev := s.registry.Revision()
+		var again <-chan time.Time // nil: the next change of the rack is soon enough
 		if want := s.wantedExports(); !slices.EqualFunc(want, done, sameExport) {
-			if err := s.exports.Set(ctx, want); err != nil && ctx.Err() == nil {
-				s.log.Error("exports not changed", "err", err)
-			} else {
+			switch err := s.exports.Set(ctx, want); {
+			case err == nil:
 				done = want
+			case ctx.Err() == nil:
+				s.log.Error("exports not changed, trying again", "again", exportsRetry, "err", err)
+				again = time.After(exportsRetry)
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-again:
 		case <-s.registry.Watch(rev):
 		}
 	}

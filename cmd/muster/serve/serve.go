@@ -184,12 +184,15 @@ func (s *server) run(ctx context.Context) error {
 	}
 	defer socks.Close()
 
+	// Set before Serve: the NFS server starts with all of them.
+	exported := s.wantedExports()
+	if err := s.exports.Set(ctx, exported); err != nil {
+		return err
+	}
+
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.exports.Serve(ctx) })
-	if err := s.export(ctx); err != nil {
-		return errors.Join(err, g.Wait())
-	}
-	g.Go(func() error { return s.keepExports(ctx) })
+	g.Go(func() error { return s.keepExports(ctx, exported) })
 	g.Go(func() error { return s.recorder.Run(ctx) })
 	g.Go(func() error { return s.dhcp.Serve(ctx, dhcp) })
 	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })
