@@ -40,6 +40,7 @@ type Ganesha struct {
 
 	mu      sync.Mutex // guards what follows
 	exports []Export
+	serving bool          // the child runs, or will run again in a moment
 	pid     int           // of the running child; 0: none
 	reread  chan struct{} // closed when the child has read its exports again; nil: nobody waits
 	lastErr string        // the child's last serious message
@@ -101,14 +102,15 @@ func (g *Ganesha) Set(ctx context.Context, exports []Export) error {
 	g.mu.Lock()
 	g.exports = slices.Clone(exports)
 	var err error
-	running := g.pid != 0
-	if running {
+	serving := g.serving
+	if serving {
 		err = g.write()
 	}
 	g.mu.Unlock()
-	if err != nil || !running {
+	if err != nil || !serving {
 		return err
 	}
+	// A child that is just being restarted may have read the old file: it is told as well.
 	return g.reload(ctx)
 }
 
@@ -167,16 +169,23 @@ func (g *Ganesha) Serve(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	g.mu.Lock()
-	err = g.write()
-	g.mu.Unlock()
-	if err != nil {
-		return err
-	}
 	mapper, err := listenRpcbind()
 	if err != nil {
 		return err
 	}
+	g.mu.Lock()
+	err = g.write()
+	g.serving = err == nil
+	g.mu.Unlock()
+	if err != nil {
+		mapper.close()
+		return err
+	}
+	defer func() {
+		g.mu.Lock()
+		g.serving = false
+		g.mu.Unlock()
+	}()
 	// rpcbind ends after Ganesha, which unregisters there when it stops.
 	mapperCtx, stopMapper := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
