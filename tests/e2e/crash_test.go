@@ -21,7 +21,7 @@ func TestServerDiesInMidBoot(t *testing.T) {
 			return err == nil && order(b.Step) >= order(step)
 		})
 		node, boot := s.known(mac)
-		leases := s.leases()
+		leases := s.muster("lease", "list", "-o", "json")
 		s.kill()
 		s.start()
 		after, rebooted := s.known(mac)
@@ -31,7 +31,7 @@ func TestServerDiesInMidBoot(t *testing.T) {
 		if diff := cmp.Diff(boot.Events, rebooted.Events[:len(boot.Events)]); diff != "" {
 			t.Errorf("acknowledged events changed (-before +after):\n%s", diff)
 		}
-		if diff := cmp.Diff(leases, s.leases()); diff != "" && step == roles.StepScript {
+		if diff := cmp.Diff(leases, s.muster("lease", "list", "-o", "json")); diff != "" && step == roles.StepScript {
 			t.Errorf("acknowledged leases changed (-before +after):\n%s", diff)
 		}
 	}
