@@ -29,7 +29,10 @@ type Server struct {
 	// not lead out.
 	Files fs.FS
 	// Templates override the built-in scripts by name: boot.ipxe, wait.ipxe, local.ipxe, chain.ipxe,
-	// retry.ipxe. Nil means none. Any other *.ipxe file is an error, as it is most likely a typo.
+	// retry.ipxe. Nil means none. Any other *.ipxe file is an error, as it is most likely a typo. They
+	// are text/template with the fields .MAC .UUID .Arch .Platform .Manufacturer .Product .Serial .Asset,
+	// .Base (this server's URL), .Again (asks for this machine's script again), .Title .Message .Retry
+	// (seconds), .Kernel .Initrd (URLs) and .Cmdline, each safe to print in one line of a script.
 	Templates fs.FS
 	// MaxConns bounds the connections that are open; zero means 8192. One more is closed at once, and
 	// iPXE tries again.
