@@ -63,7 +63,7 @@ func (p *program) newRootCommand() *cobra.Command {
 	f.StringVar(&p.config, "config", cmp.Or(p.getenv("MUSTER_CONFIG"), config.DefaultPath), "configuration of the server (env MUSTER_CONFIG)")
 	f.StringVar(&p.socket, "socket", "", "unix socket of the server (env MUSTER_SOCKET; default: api.socket of the configuration)")
 	f.StringVar(&p.server, "server", "", "URL of the server, instead of a socket: http://127.0.0.1:8081")
-	f.StringVar(&p.tokenFile, "token-file", "", "file with the token that --server wants")
+	f.StringVar(&p.tokenFile, "token-file", "", "file with the token that --server wants (default: api.token in the configured data directory)")
 
 	root.AddGroup(
 		&cobra.Group{ID: "server", Title: "The server:"},

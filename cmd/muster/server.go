@@ -3,11 +3,13 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"muster/cmd/muster/config"
+	"muster/cmd/muster/serve"
 	"muster/roles/api"
 )
 
@@ -27,14 +29,25 @@ func (p *program) client(cmd *cobra.Command) (*api.Client, error) {
 	if err != nil {
 		return nil, usageError{cmd, fmt.Errorf("--server: %w", err)}
 	}
-	if p.tokenFile != "" {
-		b, err := os.ReadFile(p.tokenFile)
+	c.Token, err = p.token()
+	return c, err
+}
+
+// token is what --token-file has, or the file of the server on this machine where this user may read it.
+func (p *program) token() (string, error) {
+	file := p.tokenFile
+	if file == "" {
+		conf, err := config.Load(p.config)
 		if err != nil {
-			return nil, fmt.Errorf("--token-file: %w", err)
+			return "", nil // the server says that it wants one
 		}
-		c.Token = strings.TrimSpace(string(b))
+		file = filepath.Join(conf.Data, serve.TokenFile)
 	}
-	return c, nil
+	b, err := os.ReadFile(file)
+	if err != nil && p.tokenFile != "" {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
 }
 
 // socketPath is the server's socket. A configuration that is not there, not readable or faulty names none,

@@ -26,6 +26,9 @@ const (
 // applyPath is the one that takes a declaration.
 const applyPath = "/v1/apply"
 
+// metricsPath is where Prometheus looks by custom.
+const metricsPath = "/metrics"
+
 // route is one operation of the API. Every route is described in openapi.yaml; a test compares the two.
 type route struct {
 	method string
@@ -61,6 +64,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/healthz", plain(s.health)},
 		{"GET", "/v1/version", plain(s.version)},
 		{"GET", "/v1/openapi.yaml", serveOpenAPI},
+		{"GET", metricsPath, s.gather},
 	}
 }
 

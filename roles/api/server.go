@@ -43,12 +43,14 @@ type Server struct {
 	// Version is what /v1/version says; "" is empty there too. Started is when the program began.
 	Version string
 	Started time.Time
-	// Token lets a client in on the TCP address (Authorization: Bearer …, RFC 6750 §2.1); "" means that
-	// everybody on this machine may use it, and that it is a loopback address. The unix socket's
-	// permissions are its own.
+	// Token lets a client in on the TCP address (Authorization: Bearer …, RFC 6750 §2.1), except for
+	// metrics and healthz, which are open; "" means that everybody on this machine may use it, and that it
+	// is a loopback address. The unix socket's permissions are its own.
 	Token string
 	// Metrics takes the metrics; nil means none.
 	Metrics prometheus.Registerer
+	// Gatherer has what /metrics shows; nil means that there are no metrics.
+	Gatherer prometheus.Gatherer
 	// Log gets one line for every change and every internal error; nil is silent.
 	Log *slog.Logger
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // OpenAPI describes the API (OpenAPI 3.0). It is served at /v1/openapi.yaml.
@@ -15,6 +17,15 @@ var OpenAPI []byte
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) error {
 	w.Header().Set("Content-Type", yamlType)
 	_, _ = w.Write(OpenAPI)
+	return nil
+}
+
+// gather writes the metrics in the format that the request asks for.
+func (s *Server) gather(w http.ResponseWriter, r *http.Request) error {
+	if s.Gatherer == nil {
+		return fmt.Errorf("this server keeps no metrics: %w", fs.ErrNotExist)
+	}
+	promhttp.HandlerFor(s.Gatherer, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	return nil
 }
 

@@ -154,9 +154,13 @@ func (s *server) assemble() error {
 	if dir := s.Config.HTTPBoot.Templates; dir != "" {
 		s.http.Templates = os.DirFS(dir)
 	}
+	token, err := apiToken(s.path(TokenFile))
+	if err != nil {
+		return err
+	}
 	s.api = &api.Server{
 		Rack: s.registry, Images: s.catalog, Build: s.build, Leases: s.leases, Doctor: s.examine,
-		Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
+		Token: token, Gatherer: s.metrics, Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
 	}
 	return nil
 }
