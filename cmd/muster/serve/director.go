@@ -85,7 +85,7 @@ func (d *director) Hello(ctx context.Context, remote netip.Addr, h agent.Hello) 
 	if err != nil {
 		return agent.Reply{}, err
 	}
-	return d.reply(o)
+	return d.reply(ctx, o)
 }
 
 // Poll implements httpboot.Director.
@@ -98,11 +98,12 @@ func (d *director) Poll(ctx context.Context, p agent.Poll) (agent.Reply, error) 
 		d.pause(ctx)
 	}
 	// What changed may also be why it waits; and the token is checked.
-	o, err := d.registry.Orders(context.WithoutCancel(ctx), mac, p.Token)
+	ctx = context.WithoutCancel(ctx)
+	o, err := d.registry.Orders(ctx, mac, p.Token)
 	if err != nil {
 		return agent.Reply{}, err
 	}
-	return d.reply(o)
+	return d.reply(ctx, o)
 }
 
 // pollPause spares the rules while a rack changes with every event of every boot.
@@ -161,8 +162,9 @@ func clip(s string) string {
 }
 
 // reply turns orders into what the agent reads.
-func (d *director) reply(o roles.Orders) (agent.Reply, error) {
+func (d *director) reply(ctx context.Context, o roles.Orders) (agent.Reply, error) {
 	if o.Slot == nil {
+		d.keepLease(ctx, o.Node)
 		return agent.Reply{Wait: o.Wait, Reboot: o.Reboot}, nil
 	}
 	net, ok := d.networkOf(o.Slot.Address)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"muster/dhcpd"
-	"muster/dhcpd/lease"
 	"muster/httpboot"
 	"muster/images"
 	"muster/roles"
@@ -110,15 +109,4 @@ func bytesText(n int64) string {
 		return fmt.Sprintf("%d KiB", (n+1023)/1024)
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-}
-
-// forgetDynamic ends the dynamic lease of a node that now has its slot's address.
-func (s *server) forgetDynamic(ctx context.Context, mac roles.MAC, slot netip.Addr) {
-	l, ok := s.store.Leases().ByMAC(lease.MAC(mac))
-	if !ok || l.Addr == slot {
-		return
-	}
-	if err := s.store.CommitLeases(ctx, nil, []lease.MAC{l.MAC}); err != nil {
-		s.log.Warn("dynamic lease not released", "mac", mac, "address", l.Addr, "err", err)
-	}
 }
