@@ -36,6 +36,9 @@ func TestThreeJobs(t *testing.T) {
 		if out := s.muster("node", "show", "web-01"); !strings.Contains(out, "joined pool web by its rule") {
 			t.Errorf("node show does not explain:\n%s", out)
 		}
+		if out := s.muster("doctor"); strings.Contains(strings.ToLower(out), "fail") {
+			t.Errorf("the doctor finds fault with a rack that works:\n%s", out)
+		}
 		for _, l := range s.leases() {
 			if l.Address != web.Address && l.Address != ntp.Address {
 				t.Errorf("the dynamic lease of %s to %s was not given back", l.Address, l.MAC)

@@ -82,13 +82,10 @@ func newSite(t *testing.T) *site {
 	lab := filepath.Join(s.dir, "lab.sock")
 	go func() { _ = r.ServeLab(t.Context(), lab) }() // ends with the test
 	data := filepath.Join(s.dir, "data")
-	// Hard links: the test's server has a data directory of its own, with the images in it.
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cp", "-al", filepath.Join(work.images, "images"), data).CombinedOutput(); err != nil {
-		t.Fatalf("link the images: %v: %s", err, out)
-	}
+	linkImages(t, data)
 	write(t, filepath.Join(s.dir, "muster.yaml"), configYAML(data, s.socket, lab))
 	write(t, filepath.Join(s.dir, "rack.yaml"), rackYAML)
 	s.client = api.Dial(s.socket)
@@ -96,6 +93,14 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(s.stop)
 	s.muster("apply", "-f", filepath.Join(s.dir, "rack.yaml"))
 	return s
+}
+
+// linkImages gives a data directory the images, by hard links.
+func linkImages(t *testing.T, data string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-al", filepath.Join(work.images, "images"), data).CombinedOutput(); err != nil {
+		t.Fatalf("link the images: %v: %s", err, out)
+	}
 }
 
 func write(t *testing.T, path, text string) {
