@@ -15,6 +15,8 @@ import (
 
 	"muster/cmd/muster/config"
 	"muster/dhcpd"
+	"muster/dhcpd/lease"
+	"muster/dhcpd/radv"
 	"muster/httpboot"
 	"muster/images"
 	"muster/images/nfs"
@@ -56,7 +58,10 @@ type server struct {
 	exports   nfs.Exports
 	exportsBy string // why this NFS server was picked
 
+	firmware firmware
+
 	dhcp *dhcpd.Server
+	radv *radv.Server
 	tftp *tftpd.Server
 	http *httpboot.Server
 	api  *api.Server
@@ -84,11 +89,6 @@ func (s *server) prepare() error {
 	if os.Getuid() != 0 {
 		return errors.New("muster serve needs root: it answers DHCP, mounts and exports; use sudo, or the systemd unit")
 	}
-	for _, dir := range []string{"", "images", "volumes", "state", "files", "cache", "run"} {
-		if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
-	}
 	for _, f := range []string{"undionly.kpxe", "snponly.efi"} {
 		if _, err := os.Stat(filepath.Join(s.Config.TFTPD.IPXE, f)); err != nil {
 			return fmt.Errorf("iPXE is missing (%w); install Debian's package ipxe, or set tftpd.ipxe", err)
@@ -101,11 +101,16 @@ func (s *server) prepare() error {
 	if s.library, err = loadLibrary(s.Config.Library); err != nil {
 		return err
 	}
+	for _, dir := range []string{"", "images", "volumes", "state", "files", "cache", "run"} {
+		if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
 	s.catalog = &images.Catalog{Dir: s.path("images")}
 	if err := s.catalog.Clean(); err != nil {
 		return err
 	}
-	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics})
+	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err
 }
 
@@ -141,6 +146,10 @@ func (s *server) assemble() error {
 	for _, n := range s.networks {
 		s.dhcp.Subnets = append(s.dhcp.Subnets, n.Subnet)
 	}
+	s.radv = &radv.Server{
+		Answer: func(mac lease.MAC) bool { return s.firmware.runs(mac, time.Now()) },
+		Log:    s.log.With("service", "radv"), Metrics: s.metrics,
+	}
 	programs := os.DirFS(s.Config.TFTPD.IPXE)
 	files, err := os.OpenRoot(s.path("files"))
 	if err != nil {
@@ -172,6 +181,11 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer dhcp.Close()
+	routers, err := s.radv.Listen(s.Config.DHCPD.Interfaces...)
+	if err != nil {
+		return err
+	}
+	defer routers.Close()
 	tftp, err := tftpd.Listen(s.Config.TFTPD.Listen)
 	if err != nil {
 		return err
@@ -199,6 +213,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.keepExports(ctx, exported) })
 	g.Go(func() error { return s.recorder.Run(ctx) })
 	g.Go(func() error { return s.dhcp.Serve(ctx, dhcp) })
+	g.Go(func() error { return s.radv.Serve(ctx, routers) })
 	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })
 	g.Go(func() error { return s.http.Serve(ctx, web) })
 	g.Go(func() error { return s.api.Serve(ctx, socks) })
