@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"muster/dhcpd"
+	"muster/dhcpd/lease"
 	"muster/httpboot"
 	"muster/images"
 	"muster/roles"
@@ -20,6 +21,7 @@ func (s *server) sawDHCP(e dhcpd.Event) {
 	if r == nil || !boots(r) {
 		return
 	}
+	s.firmware.spoke(r.MAC, e.Time)
 	sight := roles.Sighting{MAC: roles.MAC(r.MAC), Time: e.Time, Boots: true, Facts: factsOf(r)}
 	switch e.Kind {
 	case dhcpd.Discover:
@@ -96,6 +98,7 @@ func (s *server) sawHTTP(_ context.Context, f httpboot.Fetch) {
 		sight := roles.Sighting{MAC: mac, Time: time.Now(), Step: roles.StepKernel, Message: text}
 		if path.Base(f.File) == images.InitrdFile {
 			sight.Step = roles.StepInitrd
+			s.firmware.left(lease.MAC(mac))
 		}
 		if !f.Complete {
 			sight.Message, sight.Error = "", text+fmt.Sprintf(", of %s: the machine hung up", bytesText(f.Size))
