@@ -70,5 +70,6 @@ func (x *External) Mount(path string) (Mount, error) {
 			best, there = here, filepath.Join(prefix, strings.TrimPrefix(path, here))
 		}
 	}
-	return Mount{Server: x.Server, Path: there, Port: or(x.Port, Port), MountPort: or(x.MountPort, MountPort)}, nil
+	// What the other server can do is not known: ask for the least.
+	return Mount{x.Server, there, or(x.Port, Port), or(x.MountPort, MountPort), noACL}, nil
 }

@@ -287,5 +287,5 @@ func (g *Ganesha) Mount(path string) (Mount, error) {
 	if _, err := covering(g.exports, path); err != nil {
 		return Mount{}, err
 	}
-	return Mount{Path: filepath.Clean(path), Port: g.port(), MountPort: g.mountPort()}, nil
+	return Mount{Path: filepath.Clean(path), Port: g.port(), MountPort: g.mountPort(), Options: noACL}, nil
 }

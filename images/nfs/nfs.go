@@ -65,7 +65,15 @@ type Mount struct {
 	Path string
 	// Port is NFS's, MountPort mountd's. Never zero.
 	Port, MountPort int
+	// Options are mount options that this server needs of a version 3 client, comma separated; empty for
+	// none. They are nfs(5)'s, and go with whatever the client wants of its own.
+	Options string
 }
+
+// noACL keeps a client from asking a server for ACLs that it cannot store: nfs-ganesha as Debian builds it
+// answers with an I/O error, on which systemd refuses to start a service that has a StateDirectory. It also
+// saves a request for each file that is opened.
+const noACL = "noacl"
 
 // check reports every fault of an export list, other than missing directories.
 func check(exports []Export) error {

@@ -128,7 +128,7 @@ func TestExternalMapsPrefixes(t *testing.T) {
 		"/data/state/web-01": "/vol2/state/web-01",
 	} {
 		m, err := x.Mount(path)
-		if d := cmp.Diff(Mount{filer, want, 12049, MountPort}, m, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || d != "" {
+		if d := cmp.Diff(Mount{filer, want, 12049, MountPort, "noacl"}, m, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); err != nil || d != "" {
 			t.Errorf("Mount(%s): %v %s", path, err, d)
 		}
 	}

@@ -184,6 +184,10 @@ func (s *suite) readWrite(t *testing.T) {
 	m := s.mounted(t, s.path("state/web-01"))
 	s.must(wire.Request{Op: wire.Write, Path: m + "/access.log", Data: []byte(s.version)})
 	s.must(wire.Request{Op: wire.Chown, Path: m + "/access.log"})
+	if a := s.try(wire.Request{Op: wire.DropACL, Path: m}); a.Error != "" {
+		t.Errorf("systemd could not take over the directory for a service: drop its ACL: %s", a.Error)
+	}
+	s.must(wire.Request{Op: wire.Chown, Path: m})
 	b, err := os.ReadFile(s.path("state/web-01/access.log"))
 	if err != nil || string(b) != s.version {
 		t.Errorf("the server has %q, %v", b, err)

@@ -145,6 +145,9 @@ func (v *vm) mount(m nfs.Mount, version, target string) wire.Answer {
 	opts := fmt.Sprintf("vers=%s,proto=tcp,port=%d,addr=%s", version, m.Port, server)
 	if version == "3" {
 		opts += fmt.Sprintf(",nolock,mountproto=tcp,mountvers=3,mountport=%d,mountaddr=%s", m.MountPort, server)
+		if m.Options != "" {
+			opts += "," + m.Options
+		}
 	} else {
 		opts += ",clientaddr=" + clientAddress
 	}

@@ -141,6 +141,12 @@ func do(q wire.Request, a *wire.Answer, held map[string]*os.File) (err error) {
 		return stat(q.Path, a)
 	case wire.Chown:
 		return os.Lchown(q.Path, 33, 33)
+	case wire.DropACL:
+		err := unix.Removexattr(q.Path, "system.posix_acl_access")
+		if err == unix.ENODATA || err == unix.EOPNOTSUPP {
+			return nil
+		}
+		return err
 	case wire.Hold:
 		held[q.Path], err = os.Open(q.Path)
 	case wire.Release:

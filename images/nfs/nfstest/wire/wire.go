@@ -14,6 +14,7 @@ const (
 	List     Op = "list"     // Path → Names
 	Stat     Op = "stat"     // Path → Mode, UID, GID, Rdev, and Data for a link's target
 	Chown    Op = "chown"    // Path, to 33:33
+	DropACL  Op = "dropacl"  // take Path's ACL away, as systemd does with a StateDirectory; none is no error
 	Hold     Op = "hold"     // open Path and keep it open
 	Release  Op = "release"  // close the held Path
 	ReadHeld Op = "readheld" // Size bytes at Offset of the held Path → Data, from the server
