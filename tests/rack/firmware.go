@@ -11,9 +11,10 @@ type Firmware string
 
 // The firmwares.
 const (
-	// BIOS is SeaBIOS with the iPXE ROM of the virtio network card.
+	// BIOS is SeaBIOS with the iPXE ROM of the network card.
 	BIOS Firmware = "bios"
-	// UEFI is OVMF with its own PXE stack (no ROM on the network card).
+	// UEFI is OVMF with its own PXE stack, which drives the virtio card only. On any other the iPXE in the
+	// card's ROM boots, as it does under BIOS.
 	UEFI Firmware = "uefi"
 	// UEFIHTTP is OVMF that boots over HTTP only (UEFI specification, section 24.7).
 	UEFIHTTP Firmware = "uefi-http"
@@ -53,18 +54,22 @@ func (f Firmware) install(sercon, nvram string) error {
 }
 
 // args are QEMU's for the firmware and the network card with the given address.
-func (f Firmware) args(sercon, nvram, mac string) []string {
-	nic := "virtio-net-pci,netdev=net0,mac=" + mac
+func (f Firmware) args(sercon, nvram string, nic NIC, mac string) []string {
+	device := nic.device(mac)
 	if f == BIOS {
 		return []string{
-			"-machine", "pc", "-device", nic,
+			"-machine", "pc", "-device", device,
 			// Like a server, it tries again when nobody answered.
 			"-boot", "order=n,reboot-timeout=2000",
 			"-fw_cfg", "name=etc/sercon-port,file=" + sercon,
 		}
 	}
+	device += ",bootindex=0"
+	if nic == Virtio {
+		device += ",romfile="
+	}
 	args := []string{
-		"-machine", "q35", "-device", nic + ",romfile=,bootindex=0",
+		"-machine", "q35", "-device", device,
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + ovmfCode,
 		"-drive", "if=pflash,unit=1,format=raw,file=" + nvram,
 	}

@@ -25,6 +25,8 @@ type MachineSpec struct {
 	MAC roles.MAC `json:"mac"`
 	// Firmware is what runs at power-on.
 	Firmware Firmware `json:"firmware"`
+	// NIC is the model of its network card; empty means Virtio.
+	NIC NIC `json:"nic,omitempty"`
 	// MemoryMiB is the memory in MiB; 0 means 768.
 	MemoryMiB int `json:"memoryMiB,omitempty"`
 	// CPUs is the number of processors; 0 means 2.
@@ -64,7 +66,10 @@ var machineName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,62}$`)
 // Add puts a machine into the rack, switched off. Its error wraps fs.ErrExist when the name or the MAC is
 // taken, fs.ErrInvalid when the spec is wrong, fs.ErrNotExist when the firmware is not installed.
 func (r *Rack) Add(spec MachineSpec) (*Machine, error) {
-	if err := spec.Firmware.check(); err != nil {
+	if spec.NIC == "" {
+		spec.NIC = Virtio
+	}
+	if err := errors.Join(spec.Firmware.check(), spec.NIC.check(spec.Firmware)); err != nil {
 		return nil, err
 	}
 	r.mu.Lock()

@@ -28,7 +28,7 @@ func (m *Machine) args() []string {
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control",
 	}
 	args = append(args, m.rack.accel.args()...)
-	return append(args, s.Firmware.args(m.file("sercon"), m.file("nvram.fd"), s.MAC.String())...)
+	return append(args, s.Firmware.args(m.file("sercon"), m.file("nvram.fd"), s.NIC, s.MAC.String())...)
 }
 
 // args are QEMU's for the accelerator.

@@ -191,6 +191,8 @@ func TestAdd(t *testing.T) {
 		{MachineSpec{Firmware: BIOS, Name: "../up"}, fs.ErrInvalid},
 		{MachineSpec{Firmware: BIOS, MAC: roles.MAC{1}}, fs.ErrInvalid},
 		{MachineSpec{}, fs.ErrInvalid},
+		{MachineSpec{Firmware: BIOS, NIC: "ne2k"}, fs.ErrInvalid},
+		{MachineSpec{Firmware: UEFIHTTP, NIC: E1000E}, fs.ErrInvalid},
 	} {
 		if _, err := r.Add(tt.spec); !errors.Is(err, tt.want) {
 			t.Errorf("%+v: got error %v, want %v", tt.spec, err, tt.want)

@@ -18,7 +18,7 @@ type tool struct {
 // The tools that every rack needs, and those that only some calls need.
 var (
 	rackTools = []tool{{"qemu-system-x86_64", "qemu-system-x86"}, {"nsenter", "util-linux"}, {"mount", "mount"}, {"find", "findutils"}}
-	biosTools = []tool{{"/usr/share/seabios/bios-256k.bin", "seabios"}, {"/usr/lib/ipxe/qemu/efi-virtio.rom", "ipxe-qemu"}}
+	biosTools = []tool{{"/usr/share/seabios/bios-256k.bin", "seabios"}}
 	uefiTools = []tool{{ovmfCode, "ovmf"}, {ovmfVars, "ovmf"}}
 	lossTools = []tool{{"nft", "nftables"}}
 )
