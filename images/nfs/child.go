@@ -23,6 +23,8 @@ type child struct {
 	ended func(err error, again time.Duration)
 	// grace is how long it may take to end after SIGTERM.
 	grace time.Duration
+	// namespace gives it a PID namespace of its own, whose processes end with the first one.
+	namespace bool
 }
 
 // A process that fails at once is tried again after firstBackoff, then twice that, up to maxBackoff; one
@@ -59,6 +61,9 @@ func (c *child) run(ctx context.Context) {
 func (c *child) once(ctx context.Context) error {
 	cmd := c.command()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	if c.namespace {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
+	}
 	cmd.WaitDelay = c.grace
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -22,22 +23,40 @@ type portmapper struct {
 	files []*os.File // in the order in which they are passed on; nil when another rpcbind answers
 }
 
+// rpcbindWait bounds the wait for a port that another rpcbind had until just now.
+const rpcbindWait = 2 * time.Second
+
 // listenRpcbind opens the sockets, or finds that somebody else's rpcbind answers.
 func listenRpcbind() (*portmapper, error) {
-	if answers("unix", rpcbindSocket) {
-		return &portmapper{}, nil
+	for deadline := time.Now().Add(rpcbindWait); ; time.Sleep(50 * time.Millisecond) {
+		if answers("unix", rpcbindSocket) {
+			return &portmapper{}, nil
+		}
+		p := &portmapper{}
+		err := p.open()
+		if err == nil {
+			return p, nil
+		}
+		p.close()
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(deadline) {
+			return nil, fmt.Errorf("nfs: rpcbind: %w", err)
+		}
+	}
+}
+
+// open opens the sockets. Who has the port has the right to the path.
+func (p *portmapper) open() error {
+	if err := p.add("tcp4", "127.0.0.1:111"); err != nil {
+		return err
 	}
 	// A socket file that nobody answers on is left from a crash.
 	_ = os.Remove(rpcbindSocket)
-	p := &portmapper{}
-	err := errors.Join(p.add("unix", rpcbindSocket), p.add("tcp4", "127.0.0.1:111"), p.add("udp4", "127.0.0.1:111"))
-	if err != nil {
-		p.close()
-		return nil, fmt.Errorf("nfs: rpcbind: %w", err)
+	if err := errors.Join(p.add("unix", rpcbindSocket), p.add("udp4", "127.0.0.1:111")); err != nil {
+		return err
 	}
 	// Where there is no IPv6 these fail, and rpcbind opens none either.
 	_, _ = p.add("tcp6", "[::1]:111"), p.add("udp6", "[::1]:111")
-	return p, nil
+	return nil
 }
 
 func answers(network, address string) bool {
@@ -82,24 +101,44 @@ func (p *portmapper) add(network, address string) error {
 	return errors.Join(err, socket.Close())
 }
 
+// rpcbindScript is the first process of rpcbind's PID namespace. rpcbind changes its user, and the kernel
+// forgets Pdeathsig then (prctl(2)): without the namespace it would outlive us when we are killed.
+const rpcbindScript = `trap 'kill $p; wait $p; exit 0' TERM
+/bin/sh -c 'LISTEN_PID=$$ exec rpcbind -f' & p=$!
+wait $p`
+
 // command passes the sockets on as systemd does (sd_listen_fds(3)). LISTEN_PID has to be the id of the
 // process itself, which only a shell can fill in between fork and exec.
 func (p *portmapper) command() *exec.Cmd {
-	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec rpcbind -f`)
+	cmd := exec.Command("/bin/sh", "-c", rpcbindScript)
 	cmd.Env = append(os.Environ(), "LISTEN_FDS="+strconv.Itoa(len(p.files)))
 	cmd.ExtraFiles = p.files
 	return cmd
 }
 
-// serve runs rpcbind until ctx ends; when another one answers it has nothing to do. Ganesha needs no
-// restart when rpcbind had one: what was registered there nobody asks for.
+// serve runs rpcbind until ctx ends. While another one answers it only watches: that may be the one of a
+// server that was just killed, in its last moment. Ganesha needs no restart when rpcbind had one: what was
+// registered there nobody asks for.
 func (p *portmapper) serve(ctx context.Context, log func(string, ...any)) {
-	if p.files == nil {
-		return
+	for p.files == nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+		if answers("unix", rpcbindSocket) {
+			continue
+		}
+		ours, err := listenRpcbind()
+		if err != nil {
+			log("rpcbind is gone, and another cannot be started", "err", err)
+			continue
+		}
+		p.files = ours.files
 	}
 	defer p.close()
 	c := &child{
-		command: p.command, grace: 2 * time.Second,
+		command: p.command, grace: 2 * time.Second, namespace: true,
 		line:  func(s string) { log("rpcbind says", "line", s) },
 		ended: func(err error, again time.Duration) { log("rpcbind ended", "err", err, "again", again) },
 	}
