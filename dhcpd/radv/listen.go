@@ -22,6 +22,7 @@ import (
 // fs.ErrNotExist, and without root there is an fs.ErrPermission; nothing stays open then. An interface without
 // IPv6 is no error: nobody solicits there, or nobody can be answered, which is logged.
 func (s *Server) Listen(interfaces ...string) (*Conn, error) {
+	s.init()
 	conn := new(Conn)
 	if s.Off {
 		return conn, nil

@@ -47,6 +47,8 @@ type port interface {
 	close() error
 }
 
+func (s *Server) init() { s.once.Do(func() { s.metrics = newMetrics(s.Metrics) }) }
+
 // Conn holds the open sockets of all interfaces.
 type Conn struct{ ports []port }
 
@@ -62,7 +64,7 @@ func (c *Conn) Close() error {
 // Serve answers what comes in on conn until ctx ends; then it returns nil. It closes conn.
 func (s *Server) Serve(ctx context.Context, conn *Conn) error {
 	defer conn.Close()
-	s.once.Do(func() { s.metrics = newMetrics(s.Metrics) })
+	s.init()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, p := range conn.ports {
 		g.Go(func() error { return s.servePort(ctx, p) }) // ends when ctx does
