@@ -117,8 +117,15 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 		}
 		b.Slot, b.Address = n.Slot, facts.Address
 		t.Image, t.Cmdline, t.Retry = r.payload(tx, n)
-		if t.Retry == "" && n.Slot != "" {
-			b.Image = t.Image.Ref.String()
+		if n.Slot != "" {
+			// What keeps it from booting is also why it is not ready.
+			n.enter(StateBooting, t.Retry, now)
+			if err := tx.Nodes().Put(n); err != nil {
+				return err
+			}
+			if t.Retry == "" {
+				b.Image = t.Image.Ref.String()
+			}
 		}
 		ev := Event{Time: now, Step: StepScript, Message: firstOf(n.Joined, n.Why)}
 		if t.Retry != "" {
@@ -226,6 +233,15 @@ func (r *Registry) Orders(ctx context.Context, mac MAC, token string) (Orders, e
 		return err
 	})
 	return o, err
+}
+
+// Authentic checks the token of a node's latest boot, before an agent is kept waiting. It only reads. The
+// error is that of Hello.
+func (r *Registry) Authentic(mac MAC, token string) error {
+	return r.Store.View(func(tx Tx) error {
+		_, _, err := authentic(tx, mac, token)
+		return err
+	})
 }
 
 // Placeable reports whether the orders of a waiting node could have changed: it has a slot now, or would

@@ -94,10 +94,14 @@ func (d *director) Poll(ctx context.Context, p agent.Poll) (agent.Reply, error) 
 	if err != nil {
 		return agent.Reply{}, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
 	}
+	// Who has no token does not get to hold a connection.
+	if err := d.registry.Authentic(mac, p.Token); err != nil {
+		return agent.Reply{}, err
+	}
 	for ctx.Err() == nil && !d.registry.Placeable(mac) {
 		d.pause(ctx)
 	}
-	// What changed may also be why it waits; and the token is checked.
+	// What changed may also be why it waits. The token is checked again: the machine may have restarted.
 	ctx = context.WithoutCancel(ctx)
 	o, err := d.registry.Orders(ctx, mac, p.Token)
 	if err != nil {
