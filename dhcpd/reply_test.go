@@ -30,6 +30,9 @@ var (
 	uefiHTTP = mods(class("HTTPClient:Arch:00016:UNDI:003016"), arch(16), uuid, romParams, size(1472))
 	ipxe     = mods(class("PXEClient:Arch:00000:UNDI:002001"), arch(0), uuid, ipxeParams, size(1472),
 		option(dhcpv4.OptionUserClassInformation, []byte("iPXE")...), option(dhcpv4.OptionEtherboot, 0xb1, 5, 1, 0x10, 0xec, 0x81, 0x39))
+	// snponly is iPXE once OVMF has loaded it: it names itself as in a ROM.
+	snponly = mods(ipxe, class("PXEClient:Arch:00007:UNDI:003010"), arch(7), option(dhcpv4.OptionClientNetworkInterfaceIdentifier, 1, 3, 10),
+		option(dhcpv4.OptionClientIdentifier, 1, 0x52, 0x54, 0, 0, 0, 1))
 	dhclient = mods(option(dhcpv4.OptionParameterRequestList, 1, 28, 2, 3, 15, 6, 119, 12, 44, 47, 26, 121, 42), hostName("debian"),
 		option(dhcpv4.OptionClientIdentifier, 255, 0, 0, 0, 1, 0, 2))
 )
@@ -69,6 +72,8 @@ func TestGolden(t *testing.T) {
 		{"uefi-no-file", Host{}, discover(mac(1), mods(uefiX64, arch(27)))},
 		{"http-offer", slot, discover(mac(1), uefiHTTP)},
 		{"ipxe-offer", slot, discover(mac(1), ipxe)},
+		{"ipxe-ack", slot, selecting(mac(1), slot.Address, ipxe)},
+		{"snponly-offer", slot, discover(mac(1), snponly)},
 		{"os-offer", slot, discover(mac(1), dhclient)},
 		{"os-ack", Host{}, selecting(mac(1), ip("10.77.0.100"), dhclient)},
 		{"os-renew", Host{}, renewing(mac(1), ip("10.77.0.100"), dhclient)},
