@@ -134,7 +134,16 @@ func TestGaneshaDiesWithUs(t *testing.T) {
 	}
 	_ = us.Wait() // it was killed
 	gone(t, pid)
-	// rpcbind went too, or its stale socket would be in the way: the next server starts.
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", "127.0.0.1:111")
+		if err != nil {
+			break
+		}
+		conn.Close()
+		if time.Now().After(end) {
+			t.Fatal("rpcbind lives on")
+		}
+	}
 	if err := start(t, &nfs.Ganesha{Dir: dir})(); err != nil {
 		t.Errorf("after the crash: %v", err)
 	}
