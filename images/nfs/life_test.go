@@ -50,7 +50,7 @@ func start(t *testing.T, g *nfs.Ganesha) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
-	if err := g.Set(ctx, []nfs.Export{{Path: t.TempDir()}}); err != nil {
+	if err := g.Set(ctx, []nfs.Export{{Path: g.Dir}}); err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
