@@ -99,7 +99,7 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 	}
 	spec.Root.ReadOnly = true
 	// The tree never changes: what was looked up once stays true.
-	spec.Root.Options = "actimeo=3600,nocto"
+	spec.Root.Options = strings.Trim(spec.Root.Options+",actimeo=3600,nocto", ",")
 	for _, v := range o.Role.Volumes {
 		m, err := s.directory(s.path("volumes", v.Name), tree, v.Mount, net)
 		if err != nil {
@@ -109,14 +109,18 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 		spec.Mounts = append(spec.Mounts, m)
 	}
 	for _, target := range o.Role.State {
-		name := strings.ReplaceAll(strings.Trim(target, "/"), "/", "-")
-		m, err := s.directory(s.path("state", o.Slot.Name, name), tree, target, net)
+		m, err := s.directory(s.path("state", o.Slot.Name, stateName(target)), tree, target, net)
 		if err != nil {
 			return err
 		}
 		spec.Mounts = append(spec.Mounts, m)
 	}
 	return nil
+}
+
+// stateName is the name of a state directory: var-log-nginx for /var/log/nginx. No two paths share one.
+func stateName(target string) string {
+	return strings.NewReplacer("_", "__", "-", "_-", "/", "-").Replace(strings.Trim(target, "/"))
 }
 
 // directory makes a persistent directory when it is missing, with the owner and mode that target has in
@@ -163,5 +167,5 @@ func (s *server) mount(dir string, net network) (agent.Mount, error) {
 			m.Server = a
 		}
 	}
-	return agent.Mount{Type: "nfs", Server: m.Server, Path: m.Path, Port: m.Port, MountPort: m.MountPort}, nil
+	return agent.Mount{Type: "nfs", Server: m.Server, Path: m.Path, Port: m.Port, MountPort: m.MountPort, Options: m.Options}, nil
 }
