@@ -213,12 +213,17 @@ func (g *Ganesha) logger() *slog.Logger {
 }
 
 // free checks that nobody listens on a port: Ganesha itself would only say so in its log, again and again.
+// It waits a moment: the Ganesha of a server that was just killed takes its time to die.
 func free(port int) error {
-	l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-	if err != nil {
-		return fmt.Errorf("nfs: port %d is taken: another NFS server runs here: stop it, or set images.nfs.server to kernel or external: %w", port, err)
+	for deadline := time.Now().Add(portWait); ; time.Sleep(50 * time.Millisecond) {
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		if err == nil {
+			return l.Close()
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("nfs: port %d is taken: another NFS server runs here: stop it, or set images.nfs.server to kernel or external: %w", port, err)
+		}
 	}
-	return l.Close()
 }
 
 func (g *Ganesha) command() *exec.Cmd {

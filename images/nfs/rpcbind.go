@@ -23,12 +23,12 @@ type portmapper struct {
 	files []*os.File // in the order in which they are passed on; nil when another rpcbind answers
 }
 
-// rpcbindWait bounds the wait for a port that another rpcbind had until just now.
-const rpcbindWait = 2 * time.Second
+// portWait bounds the wait for a port that the child of a server had which was killed just now.
+const portWait = 3 * time.Second
 
 // listenRpcbind opens the sockets, or finds that somebody else's rpcbind answers.
 func listenRpcbind() (*portmapper, error) {
-	for deadline := time.Now().Add(rpcbindWait); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(portWait); ; time.Sleep(50 * time.Millisecond) {
 		if answers("unix", rpcbindSocket) {
 			return &portmapper{}, nil
 		}
