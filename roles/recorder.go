@@ -2,6 +2,7 @@ package roles
 
 import (
 	"context"
+	"slices"
 	"sync"
 )
 
@@ -20,6 +21,9 @@ type Recorder struct {
 	wake    chan struct{}   // a token: the queue is not empty
 	waiting []chan struct{} // closed when what was queued before is written
 }
+
+// batchSize bounds one transaction: between two, operators and agents have their turn.
+const batchSize = 1000
 
 // Seen queues a sighting. It never blocks.
 func (c *Recorder) Seen(s Sighting) {
@@ -77,16 +81,17 @@ func (c *Recorder) signal() chan struct{} {
 
 // Run writes what is queued until ctx ends, and then what is left.
 func (c *Recorder) Run(ctx context.Context) error {
+	write := func() { c.write(context.WithoutCancel(ctx)) } // what was taken from the queue is nowhere else
 	c.mu.Lock()
 	wake := c.signal()
 	c.mu.Unlock()
 	for {
 		select {
 		case <-ctx.Done():
-			c.write(context.WithoutCancel(ctx))
+			write()
 			return nil
 		case <-wake:
-			c.write(ctx)
+			write()
 		}
 	}
 }
@@ -96,9 +101,9 @@ func (c *Recorder) write(ctx context.Context) {
 	batch, waiting := c.queue, c.waiting
 	c.queue, c.waiting = nil, nil
 	c.mu.Unlock()
-	if len(batch) > 0 {
-		if err := c.Registry.Observe(ctx, batch); err != nil {
-			c.Registry.log().Error("sightings not recorded", "count", len(batch), "err", err)
+	for part := range slices.Chunk(batch, batchSize) {
+		if err := c.Registry.Observe(ctx, part); err != nil {
+			c.Registry.log().Error("sightings not recorded", "count", len(part), "err", err)
 		}
 	}
 	for _, w := range waiting {

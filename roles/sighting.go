@@ -37,6 +37,9 @@ func (r *Registry) Observe(ctx context.Context, seen []Sighting) error {
 }
 
 func observe(tx Tx, s Sighting) error {
+	if s.MAC.IsZero() {
+		return nil // garbage names no machine, and must not cost the others of its batch
+	}
 	n, ok := tx.Nodes().Get(s.MAC)
 	if !ok {
 		if !s.Boots {
@@ -47,7 +50,9 @@ func observe(tx Tx, s Sighting) error {
 	if n.FirstSeen.IsZero() {
 		n.FirstSeen = s.Time
 	}
-	n.LastSeen = s.Time
+	if s.Time.After(n.LastSeen) {
+		n.LastSeen = s.Time
+	}
 	n.Facts = n.Facts.merge(s.Facts)
 	b, ok := latest(tx, n)
 	if s.Step == StepDiscover && s.Boots && (!ok || restarts(b, s.Time)) {
@@ -60,13 +65,19 @@ func observe(tx Tx, s Sighting) error {
 	if err := tx.Nodes().Put(n); err != nil || !ok || s.Step == "" || !b.Ended.IsZero() {
 		return err
 	}
+	if s.Time.Before(b.Started) {
+		return nil // of the boot before, told late
+	}
 	return advance(tx, n, &b, Event{Time: s.Time, Step: s.Step, Message: s.Message, Error: s.Error})
 }
 
 // restarts reports whether a DISCOVER at this time begins another boot than b.
 func restarts(b Boot, at time.Time) bool {
-	if !b.Ended.IsZero() || order(b.Step) >= order(StepScript) {
-		return true
+	if !b.Ended.IsZero() {
+		return !at.Before(b.Ended) // one told late belongs to what has ended
+	}
+	if order(b.Step) >= order(StepScript) {
+		return !at.Before(b.Started)
 	}
 	last := b.Started
 	if k := len(b.Events); k > 0 {
