@@ -51,11 +51,14 @@ func (r *Registry) HostOf(ctx context.Context, mac MAC, boots bool) (name string
 			if !found || n.State != StateDraining {
 				return nil
 			}
-			var err error
-			n, err = r.move(tx, n, now)
+			moved, err := r.move(tx, n, now, MAC{})
+			if err == nil {
+				n = moved
+			}
 			return err
 		})
-		if err != nil {
+		// DHCP does not wait until a failed machine is switched off: the script does.
+		if err != nil && !errors.As(err, new(*unfenced)) {
 			r.log().Error("node could not move to its new pool", "mac", mac, "err", err)
 		}
 	}
@@ -65,22 +68,37 @@ func (r *Registry) HostOf(ctx context.Context, mac MAC, boots bool) (name string
 	return n.Slot, n.Address, true
 }
 
-// move takes a draining node to the pool that it was assigned to.
-func (r *Registry) move(tx Tx, n Node, now time.Time) (Node, error) {
+// move takes a draining node to the pool that it was assigned to, as it boots.
+func (r *Registry) move(tx Tx, n Node, now time.Time, fenced MAC) (Node, error) {
 	from := n.Slot
 	n, err := vacate(tx, n, now)
 	if err != nil {
 		return n, err
 	}
 	n.enter(StateBooting, "", now)
-	n, p, err := settle(tx, n, now)
+	n, p, err := settle(tx, n, now, fenced)
 	if err != nil {
 		return n, err
 	}
+	return n, r.moved(tx, n, from, p.Why, now)
+}
+
+// moveLater takes a draining node that is switched off to the pool that it was assigned to.
+func (r *Registry) moveLater(tx Tx, n Node, now time.Time) (Node, error) {
+	from := n.Slot
+	n, err := vacate(tx, n, now)
+	if err != nil {
+		return n, err
+	}
+	if n, err = settleLater(tx, n, now); err != nil {
+		return n, err
+	}
+	return n, r.moved(tx, n, from, firstOf(n.Joined, n.Why), now)
+}
+
+func (r *Registry) moved(tx Tx, n Node, from, why string, now time.Time) error {
 	r.log().Info("node changes role", "mac", n.MAC, "from", from, "node", n.Slot, "pool", n.Pool)
-	_, err = tx.Append(Event{Time: now, Node: n.MAC, Name: n.Slot, Step: StepOperator,
-		Message: fmt.Sprintf("left %s; %s", from, p.Why)})
-	return n, err
+	return operator(tx, n, now, fmt.Sprintf("left %s; %s", from, why))
 }
 
 func (r *Registry) peek(mac MAC) (n Node, ok bool) {
@@ -92,9 +110,8 @@ func (r *Registry) peek(mac MAC) (n Node, ok bool) {
 // boot's token. It is called again when the firmware retries, with the same answer.
 func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, error) {
 	now := r.now()
-	r.fence(ctx, mac, facts, now)
 	var t Ticket
-	err := r.Store.Update(ctx, func(tx Tx) error {
+	err := r.taking(ctx, func(tx Tx, fenced MAC) error {
 		t = Ticket{}
 		n, ok := tx.Nodes().Get(mac)
 		if !ok {
@@ -102,14 +119,19 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 		}
 		n.LastSeen, n.Facts = now, n.Facts.merge(facts)
 		b, ok := latest(tx, n)
-		if !ok || !b.Ended.IsZero() {
+		// A machine whose agent ran has been reset, even if nobody saw its DISCOVER.
+		if !ok || !b.Ended.IsZero() || order(b.Step) >= order(StepHello) {
 			var err error
 			if b, err = begin(tx, &n, now); err != nil {
 				return err
 			}
 		}
-		n, err := r.placeForBoot(tx, n, now)
+		n, err := r.placeForBoot(tx, n, now, fenced)
 		if err != nil {
+			return err
+		}
+		n.enter(StateBooting, n.Why, now)
+		if err := tx.Nodes().Put(n); err != nil {
 			return err
 		}
 		if b.Token == "" {
@@ -144,16 +166,12 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 }
 
 // placeForBoot settles n at the start of a boot, when it may also move to another pool.
-func (r *Registry) placeForBoot(tx Tx, n Node, now time.Time) (Node, error) {
+func (r *Registry) placeForBoot(tx Tx, n Node, now time.Time, fenced MAC) (Node, error) {
 	if n.State == StateDraining {
-		return r.move(tx, n, now)
+		return r.move(tx, n, now, fenced)
 	}
-	n, _, err := settle(tx, n, now)
-	if err != nil {
-		return n, err
-	}
-	n.enter(StateBooting, n.Why, now)
-	return n, tx.Nodes().Put(n)
+	n, _, err := settle(tx, n, now, fenced)
+	return n, err
 }
 
 // payload finds what n loads: its pool's image or, without a slot, the first pool's that is built.
@@ -197,39 +215,47 @@ func (r *Registry) workOf(tx Tx, pool string) (Role, images.Image, error) {
 // The error wraps fs.ErrPermission when the token is not that of the node's latest boot.
 func (r *Registry) Hello(ctx context.Context, mac MAC, token, kernel string, uptime time.Duration, facts Facts) (Orders, error) {
 	now := r.now()
-	r.fence(ctx, mac, facts, now)
 	var o Orders
-	err := r.Store.Update(ctx, func(tx Tx) error {
+	err := r.taking(ctx, func(tx Tx, fenced MAC) error {
 		n, b, err := authentic(tx, mac, token)
 		if err != nil {
 			return err
 		}
 		n.LastSeen, n.Facts = now, n.Facts.merge(facts)
 		b.Kernel = kernel
+		b.revive(&n, now)
 		if order(b.Step) < order(StepHello) {
 			b.Up = now.Add(-uptime)
 			if err := advance(tx, n, &b, Event{Time: now, Step: StepHello, Message: facts.describe()}); err != nil {
 				return err
 			}
 		}
-		o, err = r.orders(tx, n, b, now)
+		o, err = r.orders(tx, n, b, now, fenced)
 		return err
 	})
 	return o, err
 }
 
+// pollHold is longer than an agent's question may be on its way, since a poll is answered late on purpose:
+// until then it tells nothing about a machine that was switched off meanwhile.
+const pollHold = 30 * time.Second
+
 // Orders answers an agent that said hello before and asks again.
 func (r *Registry) Orders(ctx context.Context, mac MAC, token string) (Orders, error) {
 	now := r.now()
-	r.fence(ctx, mac, Facts{}, now)
 	var o Orders
-	err := r.Store.Update(ctx, func(tx Tx) error {
+	err := r.taking(ctx, func(tx Tx, fenced MAC) error {
 		n, b, err := authentic(tx, mac, token)
 		if err != nil {
 			return err
 		}
+		if n.State == StateOff && now.Sub(n.Since) < pollHold {
+			o = Orders{Wait: n.Why, Node: n}
+			return nil
+		}
 		n.LastSeen = now
-		o, err = r.orders(tx, n, b, now)
+		b.revive(&n, now)
+		o, err = r.orders(tx, n, b, now, fenced)
 		return err
 	})
 	return o, err
@@ -269,8 +295,8 @@ func (r *Registry) Placeable(mac MAC) bool {
 	return ok
 }
 
-func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time) (Orders, error) {
-	n, err := r.placeForBoot(tx, n, now)
+func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time, fenced MAC) (Orders, error) {
+	n, err := r.placeForBoot(tx, n, now, fenced)
 	if err != nil {
 		return Orders{}, err
 	}
@@ -281,13 +307,16 @@ func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time) (Orders, error) 
 	if err != nil {
 		return r.hold(tx, n, b, sentence(err), now)
 	}
+	n.enter(StateBooting, "", now)
+	if err := tx.Nodes().Put(n); err != nil {
+		return Orders{}, err
+	}
 	s, _ := tx.Slots().Get(n.Slot)
 	if img.Kernel != b.Kernel {
 		why := fmt.Sprintf("%s needs kernel %s, and %s runs", img.Ref, img.Kernel, b.Kernel)
 		return Orders{Reboot: why, Node: n}, advance(tx, n, &b, Event{Time: now, Step: StepReboot, Message: why})
 	}
 	n.Image = img.Ref.String()
-	n.enter(StateBooting, "", now)
 	if err := tx.Nodes().Put(n); err != nil {
 		return Orders{}, err
 	}
@@ -307,7 +336,7 @@ func (r *Registry) hold(tx Tx, n Node, b Boot, why string, now time.Time) (Order
 		return Orders{}, err
 	}
 	if k := len(b.Events); k > 0 && b.Events[k-1].Step == StepWait && b.Events[k-1].Message == why {
-		return Orders{Wait: why, Node: n}, nil
+		return Orders{Wait: why, Node: n}, tx.Boots().Put(b)
 	}
 	return Orders{Wait: why, Node: n}, advance(tx, n, &b, Event{Time: now, Step: StepWait, Message: why})
 }
@@ -331,6 +360,7 @@ func (r *Registry) Report(ctx context.Context, mac MAC, token string, events []R
 		if err != nil {
 			return err
 		}
+		n.LastSeen = now
 		for _, ev := range events {
 			if ev.Seq <= b.Taken {
 				continue
@@ -345,20 +375,16 @@ func (r *Registry) Report(ctx context.Context, mac MAC, token string, events []R
 }
 
 func (r *Registry) reported(tx Tx, n *Node, b *Boot, ev Event) error {
-	n.LastSeen = ev.Time
-	if !b.Ended.IsZero() {
-		return tx.Nodes().Put(*n)
-	}
-	switch ev.Step {
-	case StepFail, StepReboot:
-		b.Ended = ev.Time
-		n.enter(StateFailed, firstOf(ev.Error, ev.Message), ev.Time)
-		if ev.Step == StepReboot {
-			n.enter(StateBooting, ev.Message, ev.Time)
-		}
-	default:
-		if n.State == StateFailed {
-			n.enter(StateBooting, "it gave a sign of life again", ev.Time)
+	// What happened before the boot's end, and is told after it, belongs to the timeline alone.
+	if b.Ended.IsZero() || ev.Time.After(b.Ended) {
+		b.revive(n, ev.Time)
+		switch ev.Step {
+		case StepFail:
+			b.Ended = ev.Time
+			n.outcome(StateFailed, firstOf(ev.Error, ev.Message), ev.Time)
+		case StepReboot:
+			b.Ended = ev.Time
+			n.outcome(StateBooting, ev.Message, ev.Time)
 		}
 	}
 	if err := tx.Nodes().Put(*n); err != nil {
@@ -367,19 +393,43 @@ func (r *Registry) reported(tx Tx, n *Node, b *Boot, ev Event) error {
 	return advance(tx, *n, b, ev)
 }
 
-// when is the time of an event that happened at this uptime; now, where hello was not heard.
+// outcome is enter for what became of a boot. A node that waits, or leaves its slot, goes on doing that.
+func (n *Node) outcome(s State, why string, now time.Time) {
+	if n.State == StateBooting {
+		n.enter(s, why, now)
+	}
+}
+
+// revive lets b go on: its agent speaks, so it is neither given up, nor over, nor does the machine serve.
+func (b *Boot) revive(n *Node, now time.Time) {
+	if b.Ended.IsZero() {
+		return
+	}
+	b.Ended, b.Ready = time.Time{}, false
+	if n.State == StateFailed || n.State == StateReady || n.State == StateOff {
+		n.enter(StateBooting, "it gave a sign of life again", now)
+	}
+}
+
+// when is the time of an event that happened at this uptime; now, where hello was not heard. A machine
+// that cannot count does not tell of the future, or of a time before the boot.
 func (b Boot) when(uptime time.Duration, now time.Time) time.Time {
-	if b.Up.IsZero() || uptime <= 0 {
+	at := b.Up.Add(uptime)
+	if b.Up.IsZero() || uptime <= 0 || at.After(now) {
 		return now
 	}
-	return b.Up.Add(uptime)
+	if at.Before(b.Started) {
+		return b.Started
+	}
+	return at
 }
 
 // authentic gives the node and boot that the token belongs to.
 func authentic(tx Tx, mac MAC, token string) (Node, Boot, error) {
 	n, ok := tx.Nodes().Get(mac)
 	if !ok {
-		return Node{}, Boot{}, fmt.Errorf("roles: node %s: %w", mac, fs.ErrNotExist)
+		// Not "does not exist": the machine has to restart to be known again, as with any other old token.
+		return Node{}, Boot{}, fmt.Errorf("roles: node %s is not known, and neither is its token: %w", mac, fs.ErrPermission)
 	}
 	b, ok := latest(tx, n)
 	if !ok || b.Token == "" || subtle.ConstantTimeCompare([]byte(b.Token), []byte(token)) != 1 {

@@ -155,8 +155,17 @@ func (r *Registry) reassign(tx Tx, n Node, pool, slot string) (Node, error) {
 	if err != nil {
 		return n, err
 	}
-	n, _, err = settle(tx, n, now)
-	return n, err
+	n.retry(now)
+	return settleLater(tx, n, now)
+}
+
+// retry takes back that n failed. It did as what it was; as what it becomes now it has not been tried, and
+// no other machine may take its place.
+func (n *Node) retry(now time.Time) {
+	if n.State == StateFailed {
+		n.enter(StateWaiting, "", now)
+		n.Failures = 0
+	}
 }
 
 // assignable says in advance what would keep n from its place.
@@ -219,10 +228,11 @@ func (r *Registry) Release(ctx context.Context, key string) (out Node, err error
 	return out.shown(), err
 }
 
-// Replace gives the slot of old to the machine new, which may never have been seen. Old waits.
+// Replace gives the slot of old to the machine new, which may never have been seen. Old is switched off, if
+// it has a power driver, and waits.
 func (r *Registry) Replace(ctx context.Context, old, new string) (out Node, err error) {
 	now := r.now()
-	err = r.Store.Update(ctx, func(tx Tx) error {
+	err = r.taking(ctx, func(tx Tx, fenced MAC) error {
 		o, err := find(tx, old)
 		if err != nil {
 			return err
@@ -241,11 +251,15 @@ func (r *Registry) Replace(ctx context.Context, old, new string) (out Node, err 
 		if !ok {
 			n = Node{MAC: mac, State: StateOff, Since: now}
 		}
-		if n.Slot != "" && n.State == StateReady {
-			return fmt.Errorf("%s serves as %s: release it first: %w", mac, n.Slot, fs.ErrExist)
+		if runsAs(tx, n) {
+			return fmt.Errorf("%s runs as %s: switch it off or release it first: %w", mac, n.Slot, fs.ErrExist)
+		}
+		if o.State != StateOff && o.State != StateWaiting && fenced != o.MAC {
+			return &unfenced{o.Slot, o.MAC, mac}
 		}
 		s, _ := tx.Slots().Get(o.Slot)
 		n.Assigned, n.WantSlot, n.Released = true, s.Name, false
+		n.retry(now)
 		p := Placement{Pool: s.Pool, Slot: s.Name, Takes: o.MAC, Why: fmt.Sprintf("replaces %s, by an operator", o.MAC)}
 		if out, err = occupy(tx, n, p, now); err != nil {
 			return err
@@ -253,6 +267,18 @@ func (r *Registry) Replace(ctx context.Context, old, new string) (out Node, err 
 		return operator(tx, out, now, fmt.Sprintf("replaces %s in %s", o.MAC, s.Name))
 	})
 	return out.shown(), err
+}
+
+// runsAs reports whether n's machine has, or may be about to take, the identity of its slot.
+func runsAs(tx Tx, n Node) bool {
+	switch {
+	case n.Slot == "":
+		return false
+	case n.State == StateBooting:
+		b, ok := latest(tx, n)
+		return ok && b.Ended.IsZero() && order(b.Step) >= order(StepSpec)
+	}
+	return n.State == StateReady || n.State == StateDraining
 }
 
 // Forget deletes what is known of a node. When it boots again it is a machine never seen.

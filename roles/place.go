@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -25,9 +26,13 @@ func views(tx Tx) []PoolView {
 	return out
 }
 
-// settle resolves n and puts it where it belongs. It returns the node as stored.
-func settle(tx Tx, n Node, now time.Time) (Node, Placement, error) {
+// settle resolves n and puts it where it belongs. It returns the node as stored. The error is an *unfenced,
+// and nothing is written, when that is the slot of a failed machine other than fenced.
+func settle(tx Tx, n Node, now time.Time, fenced MAC) (Node, Placement, error) {
 	p := Resolve(n, views(tx), now)
+	if !p.Takes.IsZero() && p.Takes != fenced {
+		return n, p, &unfenced{p.Slot, p.Takes, n.MAC}
+	}
 	if p.Slot == "" {
 		n.Why, n.Match = p.Why, p.Match
 		return n, p, tx.Nodes().Put(n)
@@ -76,6 +81,17 @@ func vacate(tx Tx, n Node, now time.Time) (Node, error) {
 	}
 	n.Slot, n.Name, n.Address, n.Joined = "", "", n.Facts.Address, ""
 	return n, tx.Nodes().Put(n)
+}
+
+// settleLater is settle for a node that does not boot now: it takes no failed machine's slot, which may
+// recover until then.
+func settleLater(tx Tx, n Node, now time.Time) (Node, error) {
+	n, p, err := settle(tx, n, now, MAC{})
+	if errors.As(err, new(*unfenced)) {
+		n.Why = fmt.Sprintf("takes over %s when it boots, if %s has not recovered by then", p.Slot, p.Takes)
+		return n, tx.Nodes().Put(n)
+	}
+	return n, err
 }
 
 // supplant takes the slot away from old because by replaces it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"time"
 )
 
 // PowerAction is what an operator asks of a machine's power.
@@ -18,11 +17,8 @@ const (
 	PowerStatus PowerAction = "status"
 )
 
-// fenceTimeout bounds the wait for a power driver when a slot changes hands: a machine boots meanwhile.
-const fenceTimeout = 5 * time.Second
-
 // SwitchPower switches a node and reports whether it is on afterwards. The error wraps fs.ErrInvalid when
-// the node has no power driver.
+// the node has no power driver. Switching on a machine that is on changes nothing.
 func (r *Registry) SwitchPower(ctx context.Context, key string, action PowerAction) (on bool, err error) {
 	n, err := r.Node(key)
 	if err != nil {
@@ -44,17 +40,35 @@ func (r *Registry) SwitchPower(ctx context.Context, key string, action PowerActi
 			return true, fmt.Errorf("roles: switch %s off: %w", key, err)
 		}
 	}
-	if action != PowerOff {
-		// Recorded first: the machine's DISCOVER belongs to this boot.
+	if action == PowerOff {
+		return false, r.switched(ctx, n.MAC, action)
+	}
+	// A boot is recorded first: the machine's DISCOVER belongs to it.
+	if action == PowerCycle || !r.running(ctx, n, d, target) {
 		if err := r.switched(ctx, n.MAC, action); err != nil {
 			return false, err
 		}
-		if err := d.On(ctx, target); err != nil {
-			return false, fmt.Errorf("roles: switch %s on: %w", key, err)
-		}
-		return true, nil
 	}
-	return false, r.switched(ctx, n.MAC, action)
+	if err := d.On(ctx, target); err != nil {
+		return false, fmt.Errorf("roles: switch %s on: %w", key, err)
+	}
+	return true, nil
+}
+
+// running reports whether n's machine is on already, so that switching it on begins no boot. Where the
+// driver cannot tell, the node's state does.
+func (r *Registry) running(ctx context.Context, n Node, d Driver, target string) bool {
+	if on, err := d.Status(ctx, target); err == nil {
+		return on
+	}
+	switch n.State {
+	case StateReady, StateDraining:
+		return true
+	case StateBooting:
+		b, err := r.Boot(n.MAC.String(), 0)
+		return err == nil && b.Ended.IsZero() && b.Step != StepPower
+	}
+	return false
 }
 
 // switched records that an operator switched a node.
@@ -82,13 +96,18 @@ func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction) er
 				return err
 			}
 		}
-		if n.State != StateDraining {
-			n.enter(StateOff, "switched off by an operator", now)
-		}
 		ev.Node, ev.Name = n.MAC, n.Slot
 		if _, err := tx.Append(ev); err != nil {
 			return err
 		}
+		if n.State == StateDraining {
+			// It no longer runs as what it was: nothing to wait for.
+			var err error
+			if n, err = r.moveLater(tx, n, now); err != nil {
+				return err
+			}
+		}
+		n.enter(StateOff, "switched off by an operator", now)
 		return tx.Nodes().Put(n)
 	})
 }
@@ -108,36 +127,4 @@ func (r *Registry) driver(n Node) (Driver, string, error) {
 		return nil, "", fmt.Errorf("roles: node %s: power driver %q is not configured: %w", n.MAC, name, fs.ErrInvalid)
 	}
 	return d, target, nil
-}
-
-// fence switches off the failed machine whose slot the machine with this MAC is about to take, so that
-// two never write one state directory. Where it cannot be switched off, the agent's probe of the address
-// is what keeps the two apart.
-func (r *Registry) fence(ctx context.Context, mac MAC, facts Facts, now time.Time) {
-	var old Node
-	_ = r.Store.View(func(tx Tx) error {
-		n, _ := tx.Nodes().Get(mac)
-		n.MAC, n.Facts = mac, n.Facts.merge(facts)
-		if n.Slot != "" && n.State != StateDraining {
-			return nil
-		}
-		if p := Resolve(n, views(tx), now); !p.Takes.IsZero() {
-			old, _ = tx.Nodes().Get(p.Takes)
-		}
-		return nil
-	})
-	if old.MAC.IsZero() {
-		return
-	}
-	d, target, err := r.driver(old)
-	if err != nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
-	defer cancel()
-	if err := d.Off(ctx, target); err != nil {
-		r.log().Warn("failed machine could not be switched off before its slot is taken", "mac", old.MAC, "node", old.Slot, "err", err)
-		return
-	}
-	r.log().Info("failed machine switched off", "mac", old.MAC, "node", old.Slot)
 }

@@ -21,6 +21,8 @@ type Reconciler struct {
 	Silence time.Duration
 	// Parallel bounds the checks that run at the same time; zero means 64.
 	Parallel int
+
+	began time.Time // of Run: what machines said before, while no server ran, nobody heard
 }
 
 // Defaults of a health check: a web server that hangs for three seconds, three times in a row, is down.
@@ -47,6 +49,7 @@ func (c *Reconciler) Run(ctx context.Context) error {
 	}
 	t := time.NewTicker(tick)
 	defer t.Stop()
+	c.began = c.Registry.now()
 	last := map[MAC]time.Time{}
 	for {
 		if err := c.pass(ctx, last); err != nil {
@@ -98,7 +101,7 @@ func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, s
 			if !booted {
 				continue
 			}
-			if n.State == StateBooting && b.Ended.IsZero() && c.isSilent(b, now) {
+			if n.State == StateBooting && c.isSilent(n, b, now) {
 				silent = append(silent, n)
 				continue
 			}
@@ -124,11 +127,10 @@ func (c *Reconciler) interval(tx Tx, n Node, b Boot) (d time.Duration, ok bool) 
 	}
 	switch n.State {
 	case StateBooting:
-		// From its spec on the service may answer at any time, also when the agent's last words were lost.
-		return bootInterval, b.Ended.IsZero() && order(b.Step) >= order(StepSpec)
+		return bootInterval, mayServe(n, b, c.Registry.now())
 	case StateReady:
 	case StateFailed:
-		if !b.Ready && b.Ended.IsZero() {
+		if order(b.Step) < order(StepSwitchRoot) {
 			return 0, false
 		}
 	default:
@@ -142,16 +144,47 @@ func (c *Reconciler) interval(tx Tx, n Node, b Boot) (d time.Duration, ok bool) 
 	return role.Health.Interval.Or(DefaultInterval), true
 }
 
-func (c *Reconciler) isSilent(b Boot, now time.Time) bool {
+// lostWords is how long the agent of a boot that has its spec must be silent before a service that answers
+// counts as its own: its last words may have been lost. Until then what answers may be the machine that had
+// the slot before.
+const lostWords = 30 * time.Second
+
+// mayServe reports whether a booting node has come so far that its service may answer.
+func mayServe(n Node, b Boot, now time.Time) bool {
+	if !b.Ended.IsZero() || order(b.Step) < order(StepSpec) {
+		return false
+	}
+	if order(b.Step) >= order(StepSwitchRoot) {
+		return true
+	}
+	failing := len(b.Events) > 0 && b.Events[len(b.Events)-1].Error != ""
+	return !failing && now.Sub(lastWord(n, b)) > lostWords
+}
+
+// lastWord is when a boot last gave a sign of life.
+func lastWord(n Node, b Boot) time.Time {
+	last := b.Started
+	if k := len(b.Events); k > 0 && b.Events[k-1].Time.After(last) {
+		last = b.Events[k-1].Time
+	}
+	if n.LastSeen.After(last) {
+		last = n.LastSeen
+	}
+	return last
+}
+
+func (c *Reconciler) isSilent(n Node, b Boot, now time.Time) bool {
 	limit := c.Silence
 	if limit == 0 {
 		limit = 10 * time.Minute
 	}
-	last := b.Started
-	if k := len(b.Events); k > 0 {
-		last = b.Events[k-1].Time
+	// A node that has just come to this state is heard of next.
+	for _, t := range []time.Time{lastWord(n, b), n.Since, c.began} {
+		if now.Sub(t) <= limit {
+			return false
+		}
 	}
-	return now.Sub(last) > limit
+	return true
 }
 
 // check runs one check and records what changed by it.
@@ -185,7 +218,7 @@ func (c *Reconciler) record(ctx context.Context, t task, failure error) error {
 			return nil
 		}
 		b, ok := latest(tx, n)
-		if !ok {
+		if !ok || !b.Ended.Equal(t.boot.Ended) {
 			return nil
 		}
 		if failure == nil {
@@ -199,8 +232,8 @@ func (r *Registry) passed(tx Tx, n Node, b Boot, now time.Time) error {
 	was := n.State
 	n.Failures = 0
 	if was != StateReady {
-		if b.Ended.IsZero() {
-			b.Ended, b.Ready = now, true
+		if b.Ready = true; b.Ended.IsZero() {
+			b.Ended = now
 		}
 		n.enter(StateReady, "", now)
 		msg := fmt.Sprintf("serves as %s at %s", n.Slot, n.Address)
@@ -216,12 +249,15 @@ func (r *Registry) unhealthy(tx Tx, n Node, b Boot, role Role, failure error, no
 	if n.State == StateBooting {
 		return r.notYet(tx, n, b, failure, now)
 	}
+	if n.State == StateFailed {
+		return nil // known; a write for every check of a dead node would keep the store busy
+	}
 	n.Failures++
 	limit := role.Health.Failures
 	if limit == 0 {
 		limit = DefaultFailures
 	}
-	if n.State == StateReady && n.Failures >= limit {
+	if n.Failures >= limit {
 		n.enter(StateFailed, fmt.Sprintf("%d health checks in a row failed: %v", n.Failures, failure), now)
 		r.log().Warn("node failed", "mac", n.MAC, "node", n.Slot, "pool", n.Pool, "err", failure)
 		if _, err := tx.Append(Event{Time: now, Node: n.MAC, Name: n.Slot, Boot: b.ID, Step: StepHealth, Error: n.Why}); err != nil {
@@ -262,11 +298,11 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 	r := c.Registry
 	return r.Store.Update(ctx, func(tx Tx) error {
 		n, ok := tx.Nodes().Get(silent.MAC)
-		if !ok || n.Boot != silent.Boot {
+		if !ok || n.Boot != silent.Boot || n.State != StateBooting {
 			return nil
 		}
 		b, ok := latest(tx, n)
-		if !ok || !b.Ended.IsZero() || !c.isSilent(b, now) {
+		if !ok || !c.isSilent(n, b, now) {
 			return nil
 		}
 		why := fmt.Sprintf("no sign of life since step %s; look at its console: is it on, and set to boot from the network?", firstOf(string(b.Step), "power"))
@@ -281,7 +317,9 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 		if err := advance(tx, n, &b, Event{Time: now, Step: StepFail, Error: why}); err != nil {
 			return err
 		}
-		b.Ended = now
+		if b.Ended.IsZero() {
+			b.Ended = now
+		}
 		return tx.Boots().Put(b)
 	})
 }

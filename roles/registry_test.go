@@ -50,22 +50,29 @@ type rack struct {
 	now time.Time
 }
 
+var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
 func newRack(t *testing.T) *rack {
 	store := state.OpenMemory()
 	t.Cleanup(func() { _ = store.Close() })
-	r := &rack{t: t, now: time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)}
+	r := &rack{t: t, now: noon}
 	r.Registry = &roles.Registry{Store: store, Images: published{}, Now: func() time.Time { return r.now }}
 	r.declare(rackYAML)
 	return r
 }
 
-func (r *rack) declare(text string) []roles.Change {
+func (r *rack) parse(text string) roles.Declaration {
 	r.t.Helper()
 	d, err := declare.Parse([]byte(text), "rack.yaml")
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	changes, err := r.Apply(r.t.Context(), d, roles.ApplyOptions{})
+	return d
+}
+
+func (r *rack) declare(text string) []roles.Change {
+	r.t.Helper()
+	changes, err := r.Apply(r.t.Context(), r.parse(text), roles.ApplyOptions{})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -78,6 +85,17 @@ var facts = roles.Facts{Arch: "x86_64", Firmware: "bios", Address: netip.MustPar
 
 // powerOn does what a machine does up to its spec.
 func (r *rack) powerOn(m roles.MAC) (roles.Ticket, roles.Orders) {
+	r.t.Helper()
+	ticket, orders := r.hello(m)
+	if orders.Slot != nil {
+		r.now = r.now.Add(5 * time.Second)
+		r.report(m, ticket.Boot.Token, roles.Reported{Seq: 1, Uptime: 8 * time.Second, Step: roles.StepSwitchRoot})
+	}
+	return ticket, orders
+}
+
+// hello boots a machine up to its agent's first word.
+func (r *rack) hello(m roles.MAC) (roles.Ticket, roles.Orders) {
 	r.t.Helper()
 	ctx := r.t.Context()
 	r.now = r.now.Add(time.Second)
@@ -96,6 +114,13 @@ func (r *rack) powerOn(m roles.MAC) (roles.Ticket, roles.Orders) {
 		r.t.Fatal(err)
 	}
 	return ticket, orders
+}
+
+func (r *rack) report(m roles.MAC, token string, events ...roles.Reported) {
+	r.t.Helper()
+	if err := r.Report(r.t.Context(), m, token, events); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // check lets the reconciler look so many times, each with this outcome of every health check.
@@ -155,7 +180,7 @@ func TestBringUp(t *testing.T) {
 	for _, ev := range b.Events {
 		steps = append(steps, string(ev.Step))
 	}
-	if got := strings.Join(steps, " "); got != "discover script hello spec ready" {
+	if got := strings.Join(steps, " "); got != "discover script hello spec switch-root ready" {
 		t.Errorf("timeline: %s", got)
 	}
 	if _, addr, ok := r.HostOf(t.Context(), mac(1), true); !ok || addr != n.Address {
@@ -254,7 +279,7 @@ func TestFiftyMachinesAtOnce(t *testing.T) {
 func TestWaitsUntilAssigned(t *testing.T) {
 	r := newRack(t)
 	r.declare("pools: [{name: web, role: web, size: {max: 2}, addresses: 10.77.0.20-10.77.0.21}]")
-	_, orders := r.powerOn(mac(1))
+	ticket, orders := r.powerOn(mac(1))
 	if !strings.Contains(orders.Wait, "no pool's rule takes") || r.Placeable(mac(1)) {
 		t.Fatalf("orders %+v", orders)
 	}
@@ -264,28 +289,18 @@ func TestWaitsUntilAssigned(t *testing.T) {
 	if !r.Placeable(mac(1)) {
 		t.Error("not placeable after it was assigned")
 	}
-	b, _ := r.Boot(mac(1).String(), 0)
-	n := r.node(mac(1).String())
-	token := tokenOf(t, r, n)
-	o, err := r.Orders(t.Context(), mac(1), token)
+	o, err := r.Orders(t.Context(), mac(1), ticket.Boot.Token)
 	if err != nil || o.Slot == nil || o.Slot.Name != "ntp-01" {
-		t.Errorf("orders %+v, %v (boot %d)", o, err, b.ID)
+		t.Errorf("orders %+v, %v", o, err)
 	}
-}
-
-// tokenOf reads the token that the machine has.
-func tokenOf(t *testing.T, r *rack, n roles.Node) string {
-	t.Helper()
-	ticket, err := r.Script(t.Context(), n.MAC, facts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ticket.Boot.Token
 }
 
 func TestTokens(t *testing.T) {
 	r := newRack(t)
-	ticket, _ := r.powerOn(mac(1))
+	ticket, err := r.Script(t.Context(), mac(1), facts)
+	if err != nil {
+		t.Fatal(err)
+	}
 	again, err := r.Script(t.Context(), mac(1), facts)
 	if err != nil || again.Boot.Token != ticket.Boot.Token {
 		t.Errorf("a retry got another token (%v)", err)
@@ -295,7 +310,7 @@ func TestTokens(t *testing.T) {
 			t.Errorf("token %q: %v, want a permission error", token, err)
 		}
 	}
-	if _, err := r.Hello(t.Context(), mac(9), ticket.Boot.Token, kernel, 0, facts); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Hello(t.Context(), mac(9), ticket.Boot.Token, kernel, 0, facts); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("unknown machine: %v", err)
 	}
 	next, _ := r.powerOn(mac(1))
@@ -309,12 +324,11 @@ func TestTokens(t *testing.T) {
 
 func TestReportsOnce(t *testing.T) {
 	r := newRack(t)
-	ticket, _ := r.powerOn(mac(1))
-	evs := []roles.Reported{{Seq: 1, Uptime: 5 * time.Second, Step: roles.StepNetwork}, {Seq: 2, Uptime: 6 * time.Second, Step: roles.StepRoot, Error: "no route to host"}}
+	ticket, _ := r.hello(mac(1))
 	for range 2 {
-		if err := r.Report(t.Context(), mac(1), ticket.Boot.Token, evs); err != nil {
-			t.Fatal(err)
-		}
+		r.report(mac(1), ticket.Boot.Token,
+			roles.Reported{Seq: 1, Uptime: 5 * time.Second, Step: roles.StepNetwork},
+			roles.Reported{Seq: 2, Uptime: 6 * time.Second, Step: roles.StepRoot, Error: "no route to host"})
 	}
 	b, _ := r.Boot(mac(1).String(), 0)
 	count := 0

@@ -78,6 +78,8 @@ func (p *program) newNodeReleaseCommand() *cobra.Command {
 func (p *program) newNodeReplaceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "replace OLD NEW", Short: "give the slot of one node to another, with its name, address and state",
+		Long: "Replace gives the slot of one node to another, which may be a MAC never seen. The old machine is\n" +
+			"switched off first, if its power driver can: two must not write one state. Otherwise do that by hand.",
 		Example: "  muster node replace web-01 52:54:00:aa:00:07",
 		Args:    wants("OLD", "NEW"), ValidArgsFunction: p.completeArgs(p.nodeKeys, p.nodeKeys),
 	}
