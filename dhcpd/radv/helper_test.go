@@ -35,12 +35,12 @@ func await(t *testing.T, what string, so func() bool) {
 
 // inNamespace runs the calling test once more in a process of its own, in a network namespace without a
 // name that ends with it. It returns true there, and false, when that is over, in the outer process.
-func inNamespace(t *testing.T) bool {
+func inNamespace(t *testing.T, tools ...string) bool {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes network namespaces")
 	}
-	for _, tool := range []string{"ip", "nsenter", "sysctl"} {
+	for _, tool := range append(tools, "ip", "nsenter", "sysctl") {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("needs %s", tool)
 		}
