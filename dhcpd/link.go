@@ -34,7 +34,8 @@ type outgoing struct {
 // port sends and receives on one interface: a socket, or a test's memory.
 type port interface {
 	link() link
-	// read waits for packets and gives as many as there are. They are valid until the next read.
+	// read waits for packets and gives as many as there are, or none after a while. They are valid until the
+	// next read.
 	read() ([]datagram, error)
 	// send sends in order, and gives the errors of those that could not be sent.
 	send([]outgoing) []error

@@ -100,6 +100,8 @@ func (s *Server) servePort(ctx context.Context, p port) error {
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return err
+		case errors.Is(err, errGone), errors.Is(err, errAgain):
+			s.log().Warn("dhcpd: "+err.Error(), "interface", p.link().name)
 		case err != nil:
 			// The interface went down, or the like: it will come back, and machines wait for it.
 			s.log().Error("dhcpd: cannot read, trying again", "interface", p.link().name, "err", err)
@@ -108,7 +110,7 @@ func (s *Server) servePort(ctx context.Context, p port) error {
 				return nil
 			case <-time.After(time.Second):
 			}
-		default:
+		case len(in) > 0:
 			// What came in before ctx ended is still answered, and not by a policy that was cut short.
 			b.run(context.WithoutCancel(ctx), s, p, in)
 		}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -29,11 +31,15 @@ type socket struct {
 	addrs   []netip.Prefix
 	checked time.Time // when addrs were read
 
-	udp *net.UDPConn
-	pc  *ipv4.PacketConn
-	raw *raw
-	in  []ipv4.Message
-	got []datagram
+	in   []ipv4.Message
+	got  []datagram
+	gone bool // follow has told that the interface is gone
+
+	mu          sync.Mutex // guards what follows against interrupt and close; the rest is the reader's
+	udp         *net.UDPConn
+	pc          *ipv4.PacketConn
+	raw         *raw
+	interrupted bool
 }
 
 func newSocket(ifi *net.Interface, addrs []netip.Prefix, udp *net.UDPConn, raw *raw) *socket {
@@ -59,7 +65,14 @@ func (c *socket) link() link {
 }
 
 func (c *socket) read() ([]datagram, error) {
-	n, err := c.pc.ReadBatch(c.in, 0)
+	pc, err := c.arm()
+	if err != nil {
+		return nil, err
+	}
+	n, err := pc.ReadBatch(c.in, 0)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, c.follow()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +111,3 @@ func (c *socket) send(out []outgoing) []error {
 	}
 	return errs
 }
-
-func (c *socket) interrupt() { _ = c.udp.SetReadDeadline(time.Unix(1, 0)) }
-
-func (c *socket) close() error { return errors.Join(c.udp.Close(), c.raw.close()) }
