@@ -165,12 +165,15 @@ func (s *site) processes(names ...string) (out []string) {
 	return out
 }
 
+// none says whether none of these programs runs.
+func (s *site) none(names ...string) bool { return len(s.processes(names...)) == 0 }
+
 // eventually waits until ok is true.
 func (s *site) eventually(what string, ok func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not within 30 s: %s", what)
+			s.t.Fatalf("not within 30 s: %s; there are %v", what, s.processes("muster", "ganesha.nfsd", "rpcbind", "sh"))
 		}
 	}
 }
@@ -242,13 +245,13 @@ func (s *site) serves(mac roles.MAC) {
 	if fi, err := os.Stat(nbp); err != nil || fi.Size() < 10_000 {
 		s.t.Errorf("the boot program by TFTP: %v, %v", fi, err)
 	}
-	if script := s.script(mac, a); !strings.HasPrefix(script, "#!ipxe\n") {
+	if script := s.script(mac, a.String()); !strings.HasPrefix(script, "#!ipxe\n") {
 		s.t.Errorf("the script:\n%s", script)
 	}
 }
 
 // script fetches a machine's script as iPXE does.
-func (s *site) script(mac roles.MAC, a netip.Addr) string {
+func (s *site) script(mac roles.MAC, a string) string {
 	s.t.Helper()
 	return s.get(fmt.Sprintf("http://10.77.0.1:8080/ipxe?mac=%s&ip=%s&platform=pcbios&arch=x86_64",
 		strings.ReplaceAll(mac.String(), ":", "-"), a))
