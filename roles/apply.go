@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/netip"
 	"slices"
@@ -42,10 +41,10 @@ type FieldChange struct {
 var errDryRun = errors.New("dry run")
 
 // Apply makes the rack what d says, or changes nothing. What d does not mention stays. Applying the same
-// declaration again changes nothing. The error joins every Fault and wraps fs.ErrInvalid.
+// declaration again changes nothing. What is wrong with the declaration is one error, a Faults.
 func (r *Registry) Apply(ctx context.Context, d Declaration, o ApplyOptions) (out []Change, err error) {
 	if faults := d.Validate(); len(faults) > 0 {
-		return nil, invalid(faults)
+		return nil, Faults(faults)
 	}
 	err = r.Store.Update(ctx, func(tx Tx) error {
 		a := applier{Registry: r, tx: tx, now: r.now(), changes: nil}
@@ -64,11 +63,6 @@ func (r *Registry) Apply(ctx context.Context, d Declaration, o ApplyOptions) (ou
 		r.log().Info("declaration applied", "changes", len(out))
 	}
 	return out, nil
-}
-
-// invalid joins faults into one error of kind fs.ErrInvalid.
-func invalid(faults []error) error {
-	return fmt.Errorf("%w: %w", fs.ErrInvalid, errors.Join(faults...))
 }
 
 type applier struct {
@@ -102,20 +96,20 @@ func (a *applier) apply(d Declaration, o ApplyOptions) error {
 			}
 		}
 	}
-	a.check()
+	a.check(d)
 	for _, n := range d.Nodes {
 		if err := a.node(n); err != nil {
 			return err
 		}
 	}
 	if len(a.faults) > 0 {
-		return invalid(a.faults)
+		return Faults(a.faults)
 	}
 	return nil
 }
 
 func (a *applier) fault(list, name, field, format string, args ...any) {
-	a.faults = append(a.faults, &Fault{list, name, field, fmt.Sprintf(format, args...)})
+	a.faults = append(a.faults, &Fault{list, name, field, 0, fmt.Sprintf(format, args...)})
 }
 
 // note records a change, and reports whether there is one.
@@ -209,10 +203,9 @@ func (a *applier) prune(d Declaration) error {
 	return nil
 }
 
-// check looks at the rack as it would be.
-func (a *applier) check() {
-	pools := slices.Collect(a.tx.Pools().All())
-	for i, p := range pools {
+// check looks at the declared pools in the rack as it would be.
+func (a *applier) check(d Declaration) {
+	for i, p := range d.Pools {
 		if _, err := a.effective(a.tx, p.Role); err != nil {
 			a.fault("pools", p.Name, "role", "%s", sentence(err))
 		}
@@ -221,8 +214,10 @@ func (a *applier) check() {
 		}) {
 			a.fault("pools", p.Name, "addresses", "%s is in none of the subnets that DHCP serves (%v)", p.Addresses, a.Subnets)
 		}
-		for _, q := range pools[:i] {
-			if q.Addresses.Overlaps(p.Addresses) {
+		for q := range a.tx.Pools().All() {
+			// Of two that are declared, the later one is at fault.
+			later := slices.ContainsFunc(d.Pools[i:], func(l Pool) bool { return l.Name == q.Name })
+			if !later && q.Addresses.Overlaps(p.Addresses) {
 				a.fault("pools", p.Name, "addresses", "%s overlaps with %s of pool %s", p.Addresses, q.Addresses, q.Name)
 			}
 		}
@@ -253,9 +248,13 @@ func (a *applier) node(d NodeDeclaration) error {
 		a.fault("nodes", d.MAC.String(), "pool", "%s", sentence(err))
 		return nil
 	}
+	from := n.Slot
 	n.Pool, n.Assigned, n.WantSlot, n.Replaced, n.Released = d.Pool, true, d.Slot, nil, false
-	_, err := a.reassign(a.tx, n, d.Pool, d.Slot)
-	return err
+	n, err := a.reassign(a.tx, n, d.Pool, d.Slot)
+	if err != nil {
+		return err
+	}
+	return operator(a.tx, n, a.now, fmt.Sprintf("assigned to %s by a declaration%s", firstOf(d.Slot, "pool "+d.Pool), wasIn(from)))
 }
 
 // declared is what an operator said of n.

@@ -2,7 +2,9 @@ package roles
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"reflect"
 	"regexp"
@@ -34,60 +36,89 @@ type NodeDeclaration struct {
 type Fault struct {
 	// List is roles, pools or nodes; Name is the entry's name or MAC; Field may be empty.
 	List, Name, Field string
+	// Entry is the entry's place in its list, from 1; 0 where only its name is known.
+	Entry int
 	// Text says what is wrong and what is wanted.
 	Text string
 }
 
 // Error implements error.
 func (f *Fault) Error() string {
-	where := strings.TrimSuffix(f.List, "s") + " " + f.Name
+	where := strings.TrimSuffix(f.List, "s")
+	if f.Name != "" {
+		where += " " + f.Name
+	}
 	if f.Field != "" {
 		where += ": " + f.Field
 	}
 	return where + ": " + f.Text
 }
 
+// Faults is everything that is wrong with a declaration. It wraps fs.ErrInvalid.
+type Faults []error
+
+// Error has one fault a line.
+func (f Faults) Error() string { return errors.Join(f...).Error() }
+
+// Unwrap implements the interface of package errors.
+func (f Faults) Unwrap() []error { return append(slices.Clone(f), fs.ErrInvalid) }
+
 var labelRE = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,58}[a-z0-9])?$`)
 
 // Validate reports every fault of the declaration that can be seen without the rest of the rack.
 func (d Declaration) Validate() []error {
 	var out []error
-	add := func(list, name, field, format string, args ...any) {
-		out = append(out, &Fault{list, name, field, fmt.Sprintf(format, args...)})
-	}
-	seen := map[string]bool{}
-	once := func(list, name string) {
-		if seen[list+name] {
-			add(list, name, "", "declared twice")
+	seen := map[string]int{}
+	// at gives what reports the faults of one entry.
+	at := func(list, name string, i int) reporter {
+		add := func(field, format string, args ...any) {
+			out = append(out, &Fault{list, name, field, i + 1, fmt.Sprintf(format, args...)})
 		}
-		seen[list+name] = true
+		if key := list + " " + name; name != "" {
+			if seen[key]++; seen[key] > 1 {
+				add("", "declared twice")
+			}
+		}
+		return add
 	}
-	for _, r := range d.Roles {
-		once("roles", r.Name)
-		r.validate(func(field, format string, args ...any) { add("roles", r.Name, field, format, args...) })
+	for i, r := range d.Roles {
+		r.validate(at("roles", r.Name, i))
 	}
 	for i, p := range d.Pools {
-		once("pools", p.Name)
-		p.validate(func(field, format string, args ...any) { add("pools", p.Name, field, format, args...) })
+		add := at("pools", p.Name, i)
+		p.validate(add)
 		for _, q := range d.Pools[:i] {
 			if q.Name != p.Name && q.Addresses.Overlaps(p.Addresses) {
-				add("pools", p.Name, "addresses", "%s overlaps with %s of pool %s", p.Addresses, q.Addresses, q.Name)
+				add("addresses", "%s overlaps with %s of pool %s", p.Addresses, q.Addresses, q.Name)
 			}
 		}
 	}
-	for _, n := range d.Nodes {
-		once("nodes", n.MAC.String())
-		if n.MAC.IsZero() {
-			add("nodes", "", "mac", "is missing")
-		}
-		if n.Slot != "" && n.Pool == "" {
-			add("nodes", n.MAC.String(), "slot", "needs a pool")
-		}
-		if n.Power != nil && n.Power.Driver == "" {
-			add("nodes", n.MAC.String(), "power", "needs a driver")
-		}
+	for i, n := range d.Nodes {
+		n.validate(at("nodes", n.name(), i))
 	}
 	return out
+}
+
+// name is the MAC; empty where it is missing.
+func (n NodeDeclaration) name() string {
+	if n.MAC.IsZero() {
+		return ""
+	}
+	return n.MAC.String()
+}
+
+func (n NodeDeclaration) validate(fault reporter) {
+	if n.MAC.IsZero() {
+		fault("mac", "is missing")
+	} else if n.MAC[0]&1 != 0 {
+		fault("mac", "%s is a group's address, not a machine's", n.MAC)
+	}
+	if n.Slot != "" && n.Pool == "" {
+		fault("slot", "needs a pool")
+	}
+	if n.Power != nil && n.Power.Driver == "" {
+		fault("power", "needs a driver")
+	}
 }
 
 type reporter func(field, format string, args ...any)
@@ -108,18 +139,23 @@ func (r Role) validate(fault reporter) {
 	if strings.ContainsAny(r.Cmdline, "\n\r") {
 		fault("cmdline", "must be one line")
 	}
+	mounts := map[string]bool{}
+	mount := func(field, p string) {
+		if !mountable(p) {
+			fault(field, "%q is not a clean absolute path below /, or hides the system", p)
+		} else if mounts[p] {
+			fault(field, "%s is mounted twice", p)
+		}
+		mounts[p] = true
+	}
 	for _, v := range r.Volumes {
 		if !labelRE.MatchString(v.Name) {
 			fault("volumes", "%q is not a DNS label", v.Name)
 		}
-		if !mountable(v.Mount) {
-			fault("volumes", "mount %q is not a clean absolute path below /", v.Mount)
-		}
+		mount("volumes", v.Mount)
 	}
 	for _, s := range r.State {
-		if !mountable(s) {
-			fault("state", "%q is not a clean absolute path below /", s)
-		}
+		mount("state", s)
 	}
 	r.Health.validate(fault)
 	if k := r.Recipe.Kernel; k != "" && k != "full" && k != "cloud" {
@@ -158,12 +194,20 @@ func mountable(p string) bool {
 		!slices.Contains([]string{"/proc", "/sys", "/dev", "/run", "/etc", "/usr"}, p)
 }
 
+// slotsMax bounds a pool: a slip in a range of addresses must not fill the store.
+const slotsMax = 10_000
+
 func (p Pool) validate(fault reporter) {
 	if !labelRE.MatchString(p.Name) {
 		fault("name", "%q is not a DNS label (a-z, 0-9 and -)", p.Name)
 	}
 	if p.Role == "" {
 		fault("role", "is missing")
+	}
+	if n := p.Slots(); n > slotsMax {
+		fault("size", "%d slots are too many (at most %d); set max", n, slotsMax)
+	} else if name := p.SlotName(n); labelRE.MatchString(p.Name) && len(name) > 63 {
+		fault("name", "%s would be a hostname of more than 63 bytes", name)
 	}
 	if p.Addresses.Len() == 0 {
 		fault("addresses", "is missing (want first-last)")
@@ -188,8 +232,8 @@ func (p Pool) validate(fault reporter) {
 	}
 }
 
-// Over gives base with every field that is set in r replaced by r's; what is inside of the recipe and the
-// health check is compared field by field too.
+// Over gives base with every field that is set in r replaced by r's; the recipe is compared field by field
+// too. A health check is replaced as a whole: its kinds exclude each other.
 func (r Role) Over(base Role) Role {
 	override(reflect.ValueOf(&base).Elem(), reflect.ValueOf(r))
 	return base

@@ -17,7 +17,7 @@ var ErrMAC = errors.New("not a MAC address (want the form 52:54:00:aa:00:01)")
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)
 	if err != nil || len(hw) != len(MAC{}) {
-		return MAC{}, fmt.Errorf("%q: %w", s, ErrMAC)
+		return MAC{}, fmt.Errorf("%q is %w", s, ErrMAC)
 	}
 	return MAC(hw), nil
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"muster/roles/declare/strict"
 )
 
 // Bounds of values that are only ever beyond them by mistake.
@@ -65,7 +67,7 @@ func (c *check) oneOf(key, value string, want ...string) {
 		return
 	}
 	hint := ""
-	if near := nearest(value, want); near != "" && value != "" {
+	if near := strict.Nearest(value, want); near != "" && value != "" {
 		hint = fmt.Sprintf("; did you mean %q?", near)
 	}
 	c.fault(key, "%q is not one of %s%s", value, strings.Join(want, ", "), hint)

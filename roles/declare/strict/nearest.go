@@ -1,15 +1,16 @@
-package config
+package strict
 
 import "strings"
 
-// nearest returns the candidate that key was probably meant to be, or "" when none is close: at most a
+// Nearest returns the candidate that key was probably meant to be, or "" when none is close: at most a
 // third of its letters differ, or the one begins with the other.
-func nearest(key string, candidates []string) string {
+func Nearest(key string, candidates []string) string {
 	best, at := "", len(key)/3+1
 	low := strings.ToLower(key)
 	for _, c := range candidates {
-		d := distance(low, c)
-		if len(low) > 2 && (strings.HasPrefix(c, low) || strings.HasPrefix(low, c)) {
+		word := strings.ToLower(c)
+		d := distance(low, word)
+		if len(low) > 2 && (strings.HasPrefix(word, low) || strings.HasPrefix(low, word)) {
 			d = min(d, 1)
 		}
 		if d < at {
