@@ -59,15 +59,23 @@ func prepare() (err error) {
 		return err
 	}
 	for _, role := range []string{"web", "ntp"} {
-		began := time.Now()
-		ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
-		out, err := exec.CommandContext(ctx, filepath.Join(work.bin, "muster"), "--config", conf,
-			"image", "build", role, "--local", "--file", rack, "--if-missing").CombinedOutput()
-		cancel()
-		if err != nil {
-			return fmt.Errorf("build image %s: %w\n%s", role, err, out)
+		if err := buildImage(role, rack); err != nil {
+			return err
 		}
-		fmt.Printf("e2e: image %s in %.0f s\n", role, time.Since(began).Seconds())
 	}
+	return nil
+}
+
+// buildImage builds the image of a role that the file rack declares, unless it is there.
+func buildImage(role, rack string) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, filepath.Join(work.bin, "muster"), "--config", filepath.Join(work.dir, "build.yaml"),
+		"image", "build", role, "--local", "--file", rack, "--if-missing").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build image %s: %w\n%s", role, err, out)
+	}
+	fmt.Printf("e2e: image %s in %.0f s\n", role, time.Since(began).Seconds())
 	return nil
 }
