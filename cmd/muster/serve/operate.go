@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net/netip"
 	"slices"
 
 	"muster/cmd/muster/doctor"
 	"muster/dhcpd"
 	"muster/images"
+	"muster/images/nfs"
 	"muster/roles"
 	"muster/roles/api"
 )
@@ -52,7 +54,8 @@ func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
 		}
 	}
 	for _, e := range s.wantedExports() {
-		if m, err := s.exports.Mount(e.Path); err == nil {
+		// Volumes and state are the pools' alone; this server may look at what every machine may mount.
+		if m, err := s.exports.Mount(e.Path); err == nil && s.mayMount(e) {
 			env.Exports = append(env.Exports, doctor.Export{Server: m.Server, Path: m.Path, Port: m.Port, MountPort: m.MountPort})
 		}
 	}
@@ -61,6 +64,13 @@ func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
 		out = append(out, api.Finding{Check: f.Check, Status: string(f.Status), Detail: f.Detail, Fix: f.Fix})
 	}
 	return out, nil
+}
+
+// mayMount reports whether this server is itself a client of e.
+func (s *server) mayMount(e nfs.Export) bool {
+	return slices.ContainsFunc(e.Clients, func(c netip.Prefix) bool {
+		return slices.ContainsFunc(s.networks, func(n network) bool { return c.Contains(n.Server) })
+	})
 }
 
 // otherServers asks for the DHCP servers of a segment. This server answers itself, as any machine's.
