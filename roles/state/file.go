@@ -34,7 +34,38 @@ type file struct {
 // openFile opens or creates the file at path, whose directory must exist.
 func openFile(path string) (_ *file, err error) {
 	defer damaged(path, &err)()
-	_, statErr := os.Stat(path)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	}
+	db, err := openBolt(path)
+	if err != nil {
+		return nil, err
+	}
+	return &file{db, path}, nil
+}
+
+// create makes an empty file, all of it or nothing: half of one, from a full disk or a power cut, would be
+// taken for damage ever after.
+func create(path string) error {
+	part := path + ".new"
+	if err := os.Remove(part); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("state: %w", err)
+	}
+	db, err := openBolt(part)
+	if err != nil {
+		_ = os.Remove(part)
+		return err
+	}
+	// bbolt has synced the file; that the directory knows of it is up to us.
+	if err := errors.Join(db.Close(), os.Rename(part, path), syncDir(filepath.Dir(path))); err != nil {
+		return fmt.Errorf("state: %w", err)
+	}
+	return nil
+}
+
+func openBolt(path string) (*bbolt.DB, error) {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: lockWait,
 		// The array type scans all free pages at every commit.
@@ -48,14 +79,7 @@ func openFile(path string) (_ *file, err error) {
 	case err != nil:
 		return nil, damage(path, err)
 	}
-	if errors.Is(statErr, fs.ErrNotExist) {
-		// bbolt syncs the file; that the directory knows of it is up to us.
-		if err := syncDir(filepath.Dir(path)); err != nil {
-			db.Close()
-			return nil, fmt.Errorf("state: %s: %w", path, err)
-		}
-	}
-	return &file{db, path}, nil
+	return db, nil
 }
 
 // Load implements Backend.
