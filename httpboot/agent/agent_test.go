@@ -188,6 +188,38 @@ func TestAddressInUse(t *testing.T) {
 	})
 }
 
+// leaving is a transport that looks at the agent when its connections are given up.
+type leaving struct {
+	servers
+	look func()
+}
+
+func (l leaving) CloseIdleConnections() { l.look() }
+
+// The event of the new address must not take a connection that is bound to the old one: no answer would come,
+// and the boot would wait for it.
+func TestNewAddressNewConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeDirector{t: t, replies: []Reply{{Spec: webSpec()}}}
+		var a *Agent
+		var before [][]string
+		a, _ = newAgent(machineTree(t), &fakeKernel{}, leaving{servers{"one": d}, func() {
+			steps := d.steps()
+			queue, _ := a.events.pending()
+			for _, ev := range queue {
+				steps = append(steps, ev.Step)
+			}
+			before = append(before, steps)
+		}})
+		if err := a.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(before) != 1 || slices.Contains(before[0], "network") {
+			t.Errorf("connections given up after %q, want once, before the step network", before)
+		}
+	})
+}
+
 // A node whose lease is its slot's address already keeps it; a server that forgot the boot gets another
 // hello.
 func TestBootKeepsAddress(t *testing.T) {

@@ -30,8 +30,11 @@ type client struct {
 	servers []string
 
 	mu sync.Mutex
-	// at is the server that answered last.
-	at int // guarded by mu
+	// at is the server that answered last. Guarded by mu.
+	at int
+	// here ends, by leave, when the machine changes its address; nil before the first call. Guarded by mu.
+	here  context.Context
+	leave context.CancelFunc
 }
 
 // httpClient is made for a boot: no proxy, short dials, few connections.
@@ -80,9 +83,31 @@ func (c *client) server() string {
 	return c.servers[c.at]
 }
 
+// address ends when the machine changes its address.
+func (c *client) address() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.here == nil {
+		c.here, c.leave = context.WithCancel(context.Background())
+	}
+	return c.here
+}
+
+// moved is for a machine that changed its address: it ends the calls under way and forgets every connection,
+// since no answer would come to the old one.
+func (c *client) moved() {
+	c.address()
+	c.mu.Lock()
+	c.leave()
+	c.here = nil
+	c.mu.Unlock()
+	c.http.CloseIdleConnections()
+}
+
 func (c *client) post(ctx context.Context, timeout time.Duration, url string, body []byte, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	defer context.AfterFunc(c.address(), cancel)()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -105,6 +105,41 @@ func TestClientKeepsItsServer(t *testing.T) {
 	}
 }
 
+// A call that is under way when the machine changes its address ends, and the next one has a connection of
+// its own.
+func TestClientMoved(t *testing.T) {
+	asked, stop := make(chan string, 2), make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		asked <- r.RemoteAddr
+		if r.URL.Path == "/hang" {
+			<-stop
+		}
+	}))
+	defer srv.Close()
+	defer close(stop)
+	c := &client{http: httpClient(), servers: []string{srv.URL}}
+	defer c.http.CloseIdleConnections()
+	done := make(chan error)
+	go func() { done <- c.call(t.Context(), time.Minute, "/hang", nil, nil) }()
+	<-asked
+	c.moved()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the call under way: %v", err)
+	}
+	var from [2]string
+	for i := range from {
+		if err := c.call(t.Context(), time.Minute, "/", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		from[i] = <-asked
+		c.moved()
+	}
+	if from[0] == from[1] {
+		t.Errorf("both calls came from %s: the old connection was used again", from[0])
+	}
+}
+
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

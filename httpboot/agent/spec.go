@@ -97,9 +97,9 @@ func (a *Agent) setAddress(ctx context.Context, s *Spec) error {
 		}
 		return fmt.Errorf("set %v: %w", s.Address, err)
 	}
+	a.client.moved() // before the next event is on its way
 	a.note("network", "%s has %v (was %v)", a.nic, s.Address, a.address)
 	a.address, a.settled = s.Address, true
-	a.client.http.CloseIdleConnections() // they are bound to the old address
 	if err := a.Network.Announce(a.nic, s.Address.Addr()); err != nil {
 		a.Console.Fail("announce %v: %v", s.Address, err) // the neighbours find out by themselves
 	}
