@@ -197,4 +197,3 @@ func TestInterfaceCannotServe(t *testing.T) {
 		s.stop()
 	})
 }
-
