@@ -57,7 +57,8 @@ func misfit(n *yaml.Node, t reflect.Type) string {
 		}
 		return ""
 	}
-	if n.Decode(value) != nil {
+	// The decoder would make 1 of 1.5.
+	if n.Decode(value) != nil || reflect.New(t).Elem().CanInt() && n.ShortTag() != "!!int" {
 		return fmt.Sprintf("%q is not %s", n.Value, kind(t))
 	}
 	return ""

@@ -1,0 +1,368 @@
+package declare
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"muster/images"
+	"muster/roles"
+)
+
+const example = `roles:
+- {name: web, image: web, root: nfs, health: {http: {port: 80, path: /}}, volumes: [{name: www, mount: /srv/www}]}
+pools:
+- {name: web, role: web, size: {min: 1, max: 20}, addresses: 10.77.0.20-10.77.0.39, match: {arch: [x86_64]}, priority: 10}
+nodes:
+- {mac: 52:54:00:aa:00:01, pool: web, labels: {rack: a1}}
+`
+
+// everything sets each key once.
+const everything = `roles:
+- name: db
+  description: a database
+  image: postgres
+  root: nfs
+  cmdline: quiet mitigations=off
+  volumes:
+  - {name: dumps, mount: /srv/dumps}
+  - {name: keys, mount: /srv/keys, readonly: true}
+  state: [/var/lib/postgresql, /var/log/postgresql]
+  health: {tcp: {port: 5432}, interval: 2s, timeout: 500ms, failures: 5}
+  build: {packages: [postgresql], services: [postgresql.service], kernel: cloud, suite: trixie, mirror: "http://deb.example/debian", overlay: /etc/muster/overlays/db}
+- {name: web, health: {http: {port: 8080, path: /up, host: www.example}}}
+- {name: ntp, health: {ntp: {port: 1123}}}
+pools:
+- name: db
+  role: db
+  size: {min: 2, max: 3}
+  addresses: 10.77.0.50-10.77.0.59
+  match:
+    arch: [x86_64, arm64]
+    firmware: [uefi]
+    mac: ["52:54:00:*"]
+    uuid: ["4c4c4544-*"]
+    manufacturer: [Dell*]
+    product: [PowerEdge*]
+    serial: ["A?"]
+    subnet: [10.77.0.0/24, 10.78.0.0/24]
+    circuit: [eth0/*]
+    remote: [sw1]
+    labels: {rack: a1, "on": "true"}
+    memoryMin: 4096
+    cpuMin: 4
+  priority: -3
+  image: postgres:7
+  takeover: 1m30s
+nodes:
+- {mac: 52:54:00:aa:00:01, pool: db, slot: db-02, labels: {rack: a1}, power: {driver: lab, target: m1}}
+`
+
+func TestParse(t *testing.T) {
+	got, err := Parse([]byte(example), "rack.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := roles.Declaration{
+		Roles: []roles.Role{{Name: "web", Image: "web", Root: roles.RootNFS, Health: &roles.Health{HTTP: &roles.HTTPCheck{Port: 80, Path: "/"}},
+			Volumes: []roles.VolumeMount{{Name: "www", Mount: "/srv/www"}}}},
+		Pools: []roles.Pool{{Name: "web", Role: "web", Size: roles.Size{Min: 1, Max: 20}, Priority: 10,
+			Addresses: roles.AddressRange{First: netip.MustParseAddr("10.77.0.20"), Last: netip.MustParseAddr("10.77.0.39")},
+			Match:     &roles.Match{Arch: []string{"x86_64"}}}},
+		Nodes: []roles.NodeDeclaration{{MAC: roles.MAC{0x52, 0x54, 0, 0xaa, 0, 1}, Pool: "web", Labels: map[string]string{"rack": "a1"}}},
+	}
+	if d := cmp.Diff(want, got, addresses); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+var addresses = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
+
+func TestParseEverything(t *testing.T) {
+	d, err := Parse([]byte(everything), "rack.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, p := d.Roles[0], d.Pools[0]
+	if time.Duration(db.Health.Timeout) != 500*time.Millisecond || !db.Volumes[1].ReadOnly || db.Volumes[0].ReadOnly ||
+		time.Duration(p.Takeover) != 90*time.Second || p.Match.CPUMin != 4 || len(p.Match.Subnet) != 2 || p.Match.Labels["on"] != "true" {
+		t.Errorf("got %+v", d)
+	}
+	want := images.Recipe{Packages: []string{"postgresql"}, Services: []string{"postgresql.service"}, Kernel: "cloud", Suite: "trixie",
+		Mirror: "http://deb.example/debian", Overlay: "/etc/muster/overlays/db"}
+	if d := cmp.Diff(want, db.Recipe); d != "" {
+		t.Errorf("recipe: -want +got:\n%s", d)
+	}
+}
+
+func TestEncode(t *testing.T) {
+	for name, text := range map[string]string{"example": example, "everything": everything, "empty": "", "null": "roles:\npools: ~\n", "aliases": aliases} {
+		d, err := Parse([]byte(text), "rack.yaml")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		out, err := Encode(d)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		again, err := Parse(out, "export")
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		if diff := cmp.Diff(d, again, addresses); diff != "" {
+			t.Errorf("%s: -first +second:\n%s", name, diff)
+		}
+		if twice, _ := Encode(again); string(twice) != string(out) {
+			t.Errorf("%s: encoded differently the second time:\n%s\n%s", name, out, twice)
+		}
+	}
+}
+
+const aliases = `roles:
+- &web {name: web, health: &h {tcp: {port: 80}}}
+- {name: www, health: *h}
+pools:
+- {name: web, role: web, addresses: 10.77.0.20, match: &m {arch: [x86_64]}}
+- {name: www, role: www, addresses: 10.77.0.21, match: *m}
+`
+
+// Each row is a whole file and the whole error: what a person reads.
+func TestFaults(t *testing.T) {
+	for _, tt := range []struct{ name, file, want string }{
+		{"keys and kinds", `role: []
+roles:
+- {name: web, imag: web, health: {htp: {port: 80}, interval: 5}, build: {package: [x]}}
+- name: ntp
+  name: npt
+  volumes: {name: x}
+  health: 80
+pools:
+- {name: web, rol: web, addresses: 10.77.0.x, size: {max: many}, match: {arch: x86_64, subnet: [10.77.0.0], labels: [a], memorymin: 1}}
+- web
+nodes:
+  mac: 52:54:00:aa:00:01
+`, `
+rack.yaml:1: role: unknown key; did you mean "roles"?
+rack.yaml:3: roles[0].imag: unknown key; did you mean "image"?
+rack.yaml:3: roles[0].health.htp: unknown key; did you mean "http"?
+rack.yaml:3: roles[0].health.interval: "5" is not a duration (want the form 1h, 90m, 45s)
+rack.yaml:3: roles[0].build.package: unknown key; did you mean "packages"?
+rack.yaml:5: roles[1].name: given twice; first on line 4
+rack.yaml:6: roles[1].volumes: want a list, such as [a, b], not a mapping
+rack.yaml:7: roles[1].health: want the keys http, tcp, ntp, interval, timeout, failures, not "80"
+rack.yaml:9: pools[0].rol: unknown key; did you mean "role"?
+rack.yaml:9: pools[0].addresses: "10.77.0.x" is not a range of addresses (want first-last)
+rack.yaml:9: pools[0].size.max: "many" is not a whole number
+rack.yaml:9: pools[0].match.arch: want a list, such as [x86_64], not "x86_64"
+rack.yaml:9: pools[0].match.subnet[0]: "10.77.0.0" is not a network (want the form 10.77.0.0/24)
+rack.yaml:9: pools[0].match.labels: want keys and values, such as {key: value}, not a list
+rack.yaml:9: pools[0].match.memorymin: unknown key; did you mean "memoryMin"?
+rack.yaml:10: pools[1]: want the keys name, role, size, addresses, match, priority, image, takeover, not "web"
+rack.yaml:12: nodes: want a list, such as [a, b], not a mapping`},
+		{"the server's configuration", "data: /x\ndhcpd: {interfaces: [eth1]}\npools: []\n", `
+rack.yaml:1: data: not part of a rack: data belongs to muster.yaml, the configuration of the boot server
+rack.yaml:2: dhcpd: not part of a rack: dhcpd belongs to muster.yaml, the configuration of the boot server`},
+		{"domain", `nodes:
+- {mac: 52:54:00:aa:00:01, slot: web-01}
+- mac: 52-54-00-AA-00-01
+  power: {target: x}
+- {pool: web}
+- {mac: "01:00:5e:00:00:01"}
+pools:
+- name: web
+  role: web
+  addresses: 10.77.0.20-10.77.0.29
+  size: {min: 3, max: 20}
+  match: {firmware: [efi], mac: ["[a"]}
+- {name: W, addresses: 10.77.0.25}
+- {name: web, role: web, size: {min: -1}, image: "web:x", takeover: -1s}
+- {name: huge, role: web, addresses: 10.0.0.0-10.255.255.255}
+roles:
+- name: web
+  root: nfsv4
+  image: "web:7"
+  cmdline: "a\nb"
+  volumes: [{name: W, mount: srv}, {name: a, mount: /srv/a}]
+  state: [/, /srv/a, /etc]
+  health: {http: {}, tcp: {port: 70000}}
+  build: {kernel: tiny}
+- {name: "", health: {failures: -1, ntp: {}}}
+- {name: ram, root: ram}
+`, `
+rack.yaml:2: node 52:54:00:aa:00:01: slot: needs a pool
+rack.yaml:3: node 52:54:00:aa:00:01: declared twice
+rack.yaml:4: node 52:54:00:aa:00:01: power: needs a driver
+rack.yaml:5: node: mac: is missing
+rack.yaml:6: node 01:00:5e:00:00:01: mac: 01:00:5e:00:00:01 is a group's address, not a machine's
+rack.yaml:11: pool web: size: max is 20, but addresses 10.77.0.20-10.77.0.29 are only 10
+rack.yaml:12: pool web: match: the pattern "[a" is malformed
+rack.yaml:12: pool web: match: firmware "efi" is not known (want bios or uefi)
+rack.yaml:13: pool W: name: "W" is not a DNS label (a-z, 0-9 and -)
+rack.yaml:13: pool W: role: is missing
+rack.yaml:13: pool W: addresses: 10.77.0.25 overlaps with 10.77.0.20-10.77.0.29 of pool web
+rack.yaml:14: pool web: declared twice
+rack.yaml:14: pool web: addresses: is missing (want first-last)
+rack.yaml:14: pool web: size: min and max cannot be negative
+rack.yaml:14: pool web: image: "web:x" is not an image (want name or name:version)
+rack.yaml:14: pool web: takeover: cannot be negative
+rack.yaml:15: pool huge: size: 16777216 slots are too many (at most 10000); set max
+rack.yaml:15: pool huge: addresses: 10.0.0.0-10.255.255.255 overlaps with 10.77.0.20-10.77.0.29 of pool web
+rack.yaml:15: pool huge: addresses: 10.0.0.0-10.255.255.255 overlaps with 10.77.0.25 of pool W
+rack.yaml:18: role web: root: "nfsv4" is not known (want nfs or ram)
+rack.yaml:19: role web: image: "web:7" is not an image name (without a version; a pool pins one)
+rack.yaml:20: role web: cmdline: must be one line
+rack.yaml:21: role web: volumes: "W" is not a DNS label
+rack.yaml:21: role web: volumes: "srv" is not a clean absolute path below /, or hides the system
+rack.yaml:22: role web: state: "/" is not a clean absolute path below /, or hides the system
+rack.yaml:22: role web: state: /srv/a is mounted twice
+rack.yaml:22: role web: state: "/etc" is not a clean absolute path below /, or hides the system
+rack.yaml:23: role web: health: wants exactly one of http, tcp and ntp
+rack.yaml:23: role web: health: port 70000 is not between 1 and 65535
+rack.yaml:24: role web: build: kernel "tiny" is not known (want full or cloud)
+rack.yaml:25: role: name: "" is not a DNS label (a-z, 0-9 and -)
+rack.yaml:25: role: health: interval, timeout and failures cannot be negative
+rack.yaml:26: role ram: root: ram is not served yet (want nfs)`},
+		{"no yaml", "pools: [\n", `
+rack.yaml:1: not YAML: did not find expected node content`},
+		{"two documents", "roles: []\n---\npools: []\n", `
+rack.yaml: not YAML: there is a second document after a line with ---; put everything into one`},
+		{"a list", "- {name: web}\n", `
+rack.yaml:1: want the keys roles, pools, nodes, not a list`},
+		{"merge", "roles:\n- &a {name: a}\n- {<<: *a}\n", `
+rack.yaml:3: roles[1].<<: unknown key; there are name, description, image, root, cmdline, volumes, state, health, build`},
+		{"an alias of itself", "roles: &a\n- {name: a, volumes: *a}\n", `
+rack.yaml:2: roles[0].volumes[0].volumes: unknown key; there are name, mount, readonly`},
+		{"labels", "nodes:\n- mac: 52:54:00:aa:00:01\n  labels: {a: [b], c: d, c: e, [f]: g}\n", `
+rack.yaml:3: nodes[0].labels.a: want one value, not a list
+rack.yaml:3: nodes[0].labels.c: given twice; first on line 3
+rack.yaml:3: nodes[0].labels: a list cannot be a key`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Parse([]byte(tt.file), "rack.yaml")
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if !errors.Is(err, fs.ErrInvalid) {
+				t.Error("the error is no fs.ErrInvalid")
+			}
+			if d := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), err.Error()); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+}
+
+func TestParseRole(t *testing.T) {
+	for _, tt := range []struct{ name, file, want string }{
+		{"keys", "name: web\nvolume: []\nstate: /var\npools: []\n", `
+web/role.yaml:2: volume: unknown key; did you mean "volumes"?
+web/role.yaml:3: state: want a list, such as [/var], not "/var"
+web/role.yaml:4: pools: unknown key; there are name, description, image, root, cmdline, volumes, state, health, build`},
+		{"domain", "name: web\nstate: [x]\nbuild:\n  kernel: tiny\n", `
+web/role.yaml:2: role web: state: "x" is not a clean absolute path below /, or hides the system
+web/role.yaml:3: role web: build: kernel "tiny" is not known (want full or cloud)`},
+		{"empty", "", `
+web/role.yaml: role: name: "" is not a DNS label (a-z, 0-9 and -)`},
+	} {
+		_, err := ParseRole([]byte(tt.file), "web/role.yaml")
+		if err == nil || !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("%s: %v, want an fs.ErrInvalid", tt.name, err)
+			continue
+		}
+		if d := cmp.Diff(strings.TrimPrefix(tt.want, "\n"), err.Error()); d != "" {
+			t.Errorf("%s: -want +got:\n%s", tt.name, d)
+		}
+	}
+	got, err := ParseRole([]byte("name: web\nhealth: {http: {}}\n"), "web/role.yaml")
+	if err != nil || got.Name != "web" || got.Health == nil || got.Health.HTTP == nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	const file = `pools:
+- &p
+  name: web
+  role: web
+  addresses: 10.77.0.20-10.77.0.29
+nodes:
+- mac: 52-54-00-AA-00-01
+  pool: web
+`
+	faults := roles.Faults{
+		&roles.Fault{List: "nodes", Name: "52:54:00:aa:00:01", Field: "pool", Text: "is full"},
+		&roles.Fault{List: "pools", Name: "web", Field: "addresses", Text: "are taken"},
+		&roles.Fault{List: "pools", Name: "web", Text: "cannot be"},
+		&roles.Fault{List: "pools", Name: "web", Field: "image", Text: "has no field in the file"},
+		&roles.Fault{List: "pools", Name: "old", Text: "is not in the file"},
+		errors.New("something else"),
+	}
+	const want = `rack.yaml: pool old: is not in the file
+rack.yaml: something else
+rack.yaml:2: pool web: cannot be
+rack.yaml:2: pool web: image: has no field in the file
+rack.yaml:5: pool web: addresses: are taken
+rack.yaml:8: node 52:54:00:aa:00:01: pool: is full`
+	err := Explain(faults, []byte(file), "rack.yaml")
+	if d := cmp.Diff(want, err.Error()); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	var f *roles.Fault
+	if !errors.Is(err, fs.ErrInvalid) || !errors.As(err, &f) {
+		t.Errorf("%v has lost its kind", err)
+	}
+	if other := errors.New("no space left on device"); Explain(other, []byte(file), "rack.yaml") != other {
+		t.Error("an error that is no fault was changed")
+	}
+}
+
+// What parses is written so that the same is read; nothing panics.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{example, everything, aliases, "", "a: &a [*a]", "roles: [~, {}]", "nodes: [{mac: !!binary AAAA}]", "pools: [{<<: {name: a}}]",
+		"nodes: [{mac: 52:54:00:aa:00:01, labels: {~: ~, 1: 2, \"a\\nb\": \"\\u2028\"}}]", "roles: [{name: a, state: [\"/a\\0\"]}]",
+		"pools: [{name: a, role: b, addresses: 0.0.0.0-0.0.39.15, takeover: 9999h, priority: 0x10}]"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		_, _ = ParseRole(text, "role.yaml")
+		d, err := Parse(text, "rack.yaml")
+		if err != nil {
+			if !errors.Is(err, fs.ErrInvalid) || strings.Contains(err.Error(), fs.ErrInvalid.Error()+":") {
+				t.Errorf("bad error %q", err)
+			}
+			return
+		}
+		out, err := Encode(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(out, "export")
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if diff := cmp.Diff(d, again, addresses, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("-first +second:\n%s\n%s", diff, out)
+		}
+	})
+}
+
+// The library's own files are read by this package: they must be right.
+func TestLibrary(t *testing.T) {
+	for _, name := range []string{"web", "ntp"} {
+		path := "../library/" + name + "/role.yaml"
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := ParseRole(text, path); err != nil || r.Name != name {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+}
