@@ -174,7 +174,9 @@ func (r *Registry) placeForBoot(tx Tx, n Node, now time.Time, fenced MAC) (Node,
 	return n, err
 }
 
-// payload finds what n loads: its pool's image or, without a slot, the first pool's that is built.
+// payload finds what n loads: its pool's image or, without a slot, the first pool's that is built. Nobody knows
+// yet which network card such a machine has, so one with the small kernel is the last choice: without a
+// driver its agent could never speak.
 func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
 	if n.Slot != "" {
 		role, img, err := r.workOf(tx, n.Pool)
@@ -183,10 +185,19 @@ func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
 		}
 		return img, role.Cmdline, ""
 	}
+	var small images.Image
 	for p := range tx.Pools().All() {
-		if _, img, err := r.workOf(tx, p.Name); err == nil {
+		_, img, err := r.workOf(tx, p.Name)
+		switch {
+		case err != nil:
+		case img.Flavour != images.KernelCloud:
 			return img, "", ""
+		case small.Ref.Name == "":
+			small = img
 		}
+	}
+	if small.Ref.Name != "" {
+		return small, "", ""
 	}
 	return images.Image{}, "", "no image is built yet; build one: muster image build ROLE"
 }
