@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"muster/images"
 )
 
 // Reconciler watches over the nodes: it checks the health of those that should serve, makes them ready or
@@ -305,7 +307,7 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 		if !ok || !c.isSilent(n, b, now) {
 			return nil
 		}
-		why := fmt.Sprintf("no sign of life since step %s; look at its console: is it on, and set to boot from the network?", firstOf(string(b.Step), "power"))
+		why := fmt.Sprintf("no sign of life since step %s; %s", firstOf(string(b.Step), "power"), r.advice(b))
 		if n.Why != "" {
 			why += " (" + n.Why + ")"
 		}
@@ -322,4 +324,19 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 		}
 		return tx.Boots().Put(b)
 	})
+}
+
+// advice is what to look at after a boot went silent.
+func (r *Registry) advice(b Boot) string {
+	if b.Step != StepKernel && b.Step != StepInitrd {
+		return "look at its console: is it on, and set to boot from the network?"
+	}
+	ref, err := images.ParseRef(b.Image)
+	if err != nil { // it had no slot, and its boot names no image
+		return "look at its console: its kernel was loaded, and its agent did not speak"
+	}
+	if img, err := r.Images.Find(ref); err == nil && img.Flavour == images.KernelCloud {
+		return fmt.Sprintf("the kernel of %s is the small one (cloud), for virtual network cards only: where the card is a real one, build the image without kernel: cloud", ref)
+	}
+	return fmt.Sprintf("look at its console: the kernel of %s was loaded, and its agent did not speak", ref)
 }
