@@ -74,3 +74,34 @@ func TestApplyReportsEveryFault(t *testing.T) {
 		}
 	}
 }
+
+// TestApplyFaultsOfTheRack: what only the rack can see has its line as well, and is one fault a line.
+func TestApplyFaultsOfTheRack(t *testing.T) {
+	rack := declared(t)
+	if _, err := rack.Assign(t.Context(), macA.String(), "web", "web-02"); err != nil {
+		t.Fatal(err)
+	}
+	c := client(t, &Server{Rack: rack})
+	_, err := c.Apply(t.Context(), []byte(`pools:
+- name: web
+  role: wbe
+  size: {max: 1}
+  addresses: 10.77.0.20-10.77.0.39
+- {name: dns, role: web, addresses: 10.77.0.48-10.77.0.52}
+nodes:
+- {mac: 52-54-00-aa-00-02, power: {driver: ipmi}}
+- mac: 52:54:00:aa:00:03
+  pool: web
+  slot: web-02
+- {mac: 52:54:00:aa:00:04, pool: wbe}
+`), "rack.yaml", roles.ApplyOptions{})
+	const want = `rack.yaml:3: pool web: role: role "wbe" is neither declared nor in the library
+rack.yaml:5: pool web: addresses: would take 10.77.0.21 from web-02, which 52:54:00:aa:00:01 occupies: release it first
+rack.yaml:6: pool dns: addresses: 10.77.0.48-10.77.0.52 overlaps with 10.77.0.40-10.77.0.49 of pool ntp
+rack.yaml:8: node 52:54:00:aa:00:02: power: driver "ipmi" is not configured
+rack.yaml:10: node 52:54:00:aa:00:03: pool: slot web-02 is occupied by 52:54:00:aa:00:01; to give it to 52:54:00:aa:00:03: muster node replace web-02 52:54:00:aa:00:03
+rack.yaml:12: node 52:54:00:aa:00:04: pool: pool "wbe" does not exist (there are: dns, ntp, web)`
+	if err == nil || err.Error() != want || !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
