@@ -171,9 +171,9 @@ func (s *site) none(names ...string) bool { return len(s.processes(names...)) ==
 // eventually waits until ok is true.
 func (s *site) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not within 30 s: %s; there are %v", what, s.processes("muster", "ganesha.nfsd", "rpcbind", "sh"))
+			s.t.Fatalf("not within a minute: %s; there are %v", what, s.processes("muster", "ganesha.nfsd", "rpcbind", "sh"))
 		}
 	}
 }

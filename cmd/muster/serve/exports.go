@@ -126,17 +126,41 @@ func stateName(target string) string {
 // directory makes a persistent directory when it is missing, with the owner and mode that target has in
 // the image, and says how to mount it.
 func (s *server) directory(dir, tree, target string, net network) (agent.Mount, error) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) && s.Config.Images.NFS.Server != "external" {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return agent.Mount{}, fmt.Errorf("make %s: %w", dir, err)
-		}
-		if err := takeAfter(dir, filepath.Join(tree, target)); err != nil {
+	if s.Config.Images.NFS.Server != "external" {
+		s.making.Lock() // an agent may ask twice
+		err := makeLike(dir, filepath.Join(tree, target))
+		s.making.Unlock()
+		if err != nil {
 			return agent.Mount{}, err
 		}
 	}
 	m, err := s.mount(dir, net)
 	m.Target = target
 	return m, err
+}
+
+// makeLike makes dir, unless it is there, like model. It gets its name last: one that a full disk or a
+// crash left with the wrong owner would never be put right.
+func makeLike(dir, model string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	fresh, err := os.MkdirTemp(parent, ".new-")
+	if err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	defer os.Remove(fresh) // what failed
+	if err := errors.Join(os.Chmod(fresh, 0o755), takeAfter(fresh, model)); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	return nil
 }
 
 // takeAfter gives dir the owner and mode of model, where there is one.

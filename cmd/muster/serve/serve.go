@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,6 +58,8 @@ type server struct {
 	recorder  *roles.Recorder
 	exports   nfs.Exports
 	exportsBy string // why this NFS server was picked
+
+	making sync.Mutex // held while a persistent directory is made
 
 	firmware firmware
 
