@@ -74,9 +74,15 @@ func (a *Agent) whyNoNIC(found []NIC) string {
 		parts = append(parts, fmt.Sprintf("%s is %s (%s)", n.Name, n.MAC, n.Driver))
 	}
 	for _, d := range devices(a.path("/sys")) {
-		if d.network && d.driver == "" {
-			parts = append(parts, fmt.Sprintf("%s has no driver in this image's initrd (%s)", filepath.Base(d.path), d.modalias))
+		if !d.network || d.driver != "" {
+			continue
 		}
+		why := "has no driver in this image's initrd"
+		if drivers := a.mods.match(d.modalias); len(drivers) > 0 {
+			// As bnx2 and bnx2x do without their firmware.
+			why = "was refused by its driver " + strings.Join(drivers, ", ") + "; the kernel's lines above say why, often missing firmware"
+		}
+		parts = append(parts, fmt.Sprintf("%s %s (%s)", filepath.Base(d.path), why, d.modalias))
 	}
 	if len(parts) == 0 {
 		return "the machine shows no network device at all"
