@@ -201,6 +201,12 @@ func (w *build) overlays() []fs.FS {
 	return append(w.opts.Overlays[:len(w.opts.Overlays):len(w.opts.Overlays)], os.DirFS(w.recipe.Overlay))
 }
 
+// noFirmware is what the log says of drivers whose firmware is not installed. Debian has it apart, as non-free,
+// and most of the cards work without: an image must not fail for it.
+const noFirmware = "W: muster: the image has no firmware for the drivers %s. Few of their cards need it (bnx2, bnx2x and qed do): " +
+	"for those, add the component non-free-firmware to this host's package sources, and firmware-bnx2, firmware-bnx2x or " +
+	"firmware-qlogic to the packages of the role.\n"
+
 // kernel takes the kernel out of the tree and makes the initrd for it.
 func (w *build) kernel(tree string) error {
 	kernel, initrd := filepath.Join(w.dir, KernelFile), filepath.Join(w.dir, InitrdFile)
@@ -214,8 +220,13 @@ func (w *build) kernel(tree string) error {
 		return err
 	}
 	defer f.Close()
-	if err := WriteInitrd(f, tree, release, w.recipe.Kernel, w.Agent); err != nil {
+	lacking, err := writeInitrd(f, tree, release, w.recipe.Kernel, w.Agent)
+	if err != nil {
 		return err
+	}
+	if len(lacking) > 0 {
+		fmt.Fprintf(w.log, noFirmware, strings.Join(lacking, ", "))
+		w.progress.tell(fmt.Sprintf("no firmware for %d drivers; the log names them", len(lacking)))
 	}
 	for path, size := range map[string]*int64{kernel: &w.img.KernelSize, initrd: &w.img.InitrdSize} {
 		info, err := os.Stat(path)

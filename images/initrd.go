@@ -31,20 +31,31 @@ var initrdDirs = []string{"dev", "etc", "etc/muster", "lib", "lib/modules", "mnt
 // WriteInitrd writes an initrd for the tree's kernel: agent as /init and the flavour's modules with their
 // firmware, as a cpio archive in zstd. Equal inputs give equal bytes.
 func WriteInitrd(w io.Writer, tree, release, flavour, agent string) error {
+	_, err := writeInitrd(w, tree, release, flavour, agent)
+	return err
+}
+
+// writeInitrd is WriteInitrd; it gives the drivers whose firmware the tree lacks.
+func writeInitrd(w io.Writer, tree, release, flavour, agent string) (lacking []string, err error) {
 	dir := filepath.Join(tree, "usr/lib/modules", release)
 	modules, err := readModules(os.DirFS(dir))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	records, err := initrdRecords(modules, os.DirFS(filepath.Join(tree, "usr/lib/firmware")), release, flavour)
+	records, lacking, err := initrdRecords(modules, os.DirFS(filepath.Join(tree, "usr/lib/firmware")), release, flavour)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	init, err := os.ReadFile(agent)
 	if err != nil {
-		return fmt.Errorf("images: the agent: %w", err)
+		return nil, fmt.Errorf("images: the agent: %w", err)
 	}
 	records = append(records, cpio.StaticFile("init", string(init), 0o755))
+	return lacking, pack(w, records)
+}
+
+// pack writes the records as a cpio archive in zstd.
+func pack(w io.Writer, records []cpio.Record) error {
 	padded := &countWriter{w: w}
 	z, err := zstd.NewWriter(padded, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(initrdWindow))
 	if err != nil {
@@ -83,9 +94,8 @@ func (c *countWriter) pad() error {
 	return err
 }
 
-// initrdRecords gives everything but the agent.
-func initrdRecords(modules *moduleTree, firmwares fs.FS, release, flavour string) ([]cpio.Record, error) {
-	var records []cpio.Record
+// initrdRecords gives everything but the agent, and the drivers that name firmware which is not there.
+func initrdRecords(modules *moduleTree, firmwares fs.FS, release, flavour string) (records []cpio.Record, lacking []string, err error) {
 	for _, d := range initrdDirs {
 		records = append(records, cpio.Directory(d, 0o755))
 	}
@@ -97,7 +107,7 @@ func initrdRecords(modules *moduleTree, firmwares fs.FS, release, flavour string
 	chosen := modules.choose(wantedModules(flavour))
 	indexes, err := modules.indexes(chosen)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	base := "lib/modules/" + release
 	for name, content := range indexes {
@@ -107,19 +117,28 @@ func initrdRecords(modules *moduleTree, firmwares fs.FS, release, flavour string
 	for _, file := range chosen {
 		b, err := fs.ReadFile(modules.fsys, file)
 		if err != nil {
-			return nil, fmt.Errorf("images: kernel modules: %w", err)
+			return nil, nil, fmt.Errorf("images: kernel modules: %w", err)
 		}
 		records = append(records, fileRecord(path.Join(base, file), b))
-		for _, fw := range firmware(b) {
+		named := firmware(b)
+		found := false
+		for _, fw := range named {
 			b, err := fs.ReadFile(firmwares, fw)
-			if err != nil || seen[fw] {
-				continue // not packaged: the driver says so if it cannot do without
+			if err != nil {
+				continue // of another version, or for a card that nobody has any more
 			}
-			seen[fw] = true
-			records = append(records, fileRecord("lib/firmware/"+fw, b))
+			found = true
+			if !seen[fw] {
+				seen[fw] = true
+				records = append(records, fileRecord("lib/firmware/"+fw, b))
+			}
+		}
+		if len(named) > 0 && !found {
+			lacking = append(lacking, moduleName(file))
 		}
 	}
-	return records, nil
+	slices.Sort(lacking)
+	return records, lacking, nil
 }
 
 // withParents adds the directories that records lie in and sorts all by name, parents first: the kernel

@@ -29,6 +29,7 @@ func testModules() fstest.MapFS {
 		f[name] = &fstest.MapFile{Data: []byte("module " + name)}
 	}
 	f["kernel/drivers/net/ethernet/realtek/r8169.ko"].Data = []byte("\x7fELF\x00firmware=rtl_nic/one.fw\x00x\x00firmware=rtl_nic/absent.fw\x00firmware=../../etc/shadow\x00")
+	f["kernel/drivers/net/virtio_net.ko"].Data = []byte("\x7fELF\x00firmware=absent.fw\x00")
 	return f
 }
 
@@ -60,8 +61,11 @@ func TestInitrd(t *testing.T) {
 	m, err := readModules(testModules())
 	must(t, err)
 	fw := fstest.MapFS{"rtl_nic/one.fw": {Data: []byte("fw")}, "rtl_nic/two.fw": {Data: []byte("no")}}
-	records, err := initrdRecords(m, fw, "6.1", KernelFull)
+	records, lacking, err := initrdRecords(m, fw, "6.1", KernelFull)
 	must(t, err)
+	if d := cmp.Diff([]string{"virtio_net"}, lacking); d != "" {
+		t.Errorf("drivers without firmware: %s", d)
+	}
 	files := map[string]string{}
 	seen := map[string]bool{".": true}
 	for _, r := range withParents(records) {

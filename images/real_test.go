@@ -2,6 +2,7 @@ package images
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -44,6 +45,10 @@ func TestRealImages(t *testing.T) {
 		}
 		if strings.Contains(img.Kernel, "cloud") != (flavour == KernelCloud) || img.Flavour != flavour {
 			t.Errorf("%s: kernel %s, flavour %s", flavour, img.Kernel, img.Flavour)
+		}
+		log, err := os.ReadFile(filepath.Join(c.Dir, "time", fmt.Sprintf("build-%d.log", img.Ref.Version)))
+		if has := strings.Contains(string(log), "no firmware for the drivers") && strings.Contains(string(log), " bnx2, "); has != (flavour == KernelFull) {
+			t.Errorf("%s: the log tells of missing firmware: %t (%v)", flavour, has, err)
 		}
 		if problems, err := c.Verify(t.Context(), img.Ref); err != nil || len(problems) > 0 {
 			t.Errorf("%s: Verify = %v, %v", flavour, problems, err)
