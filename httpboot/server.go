@@ -102,7 +102,7 @@ func (s *Server) Listen(addr string) (net.Listener, error) {
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("httpboot: address %s is in use by another program (ss -ltnp says which): "+
-			"stop it or choose another httpboot.listen: %w", addr, fs.ErrExist)
+			"stop it or choose another httpboot.listen: %w", addr, syscall.EADDRINUSE)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("httpboot: %w", err)

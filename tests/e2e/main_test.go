@@ -23,11 +23,11 @@ func run(m *testing.M) int {
 	if os.Getuid() != 0 {
 		return m.Run() // every test says that it is skipped
 	}
+	defer func() { _ = os.RemoveAll(work.dir) }()
 	if err := prepare(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
-	defer os.RemoveAll(work.dir)
 	return m.Run()
 }
 
