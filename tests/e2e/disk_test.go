@@ -15,6 +15,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 
 	"muster/roles"
+	"muster/roles/api"
 )
 
 // TestFullDisk fills the disk under a server that serves: what it cannot make durable it does not promise,
@@ -170,12 +171,7 @@ func manyNodes(n int) string {
 func (s *site) holds(mac roles.MAC) netip.Addr {
 	s.t.Helper()
 	all := s.leases()
-	i := slices.IndexFunc(all, func(l struct {
-		MAC     roles.MAC
-		Address netip.Addr
-	}) bool {
-		return l.MAC == mac
-	})
+	i := slices.IndexFunc(all, func(l api.LeaseView) bool { return l.MAC == mac })
 	if i < 0 {
 		return netip.Addr{}
 	}

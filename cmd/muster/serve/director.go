@@ -136,24 +136,14 @@ func (d *director) Report(ctx context.Context, r agent.Report) error {
 		return fmt.Errorf("%w: %w", err, fs.ErrInvalid)
 	}
 	var events []roles.Reported
-	settled := false
 	for _, e := range r.Events {
 		step := roles.Step(e.Step)
 		if step == roles.StepHello && e.Error == "" {
 			continue // this server heard it itself
 		}
 		events = append(events, roles.Reported{Seq: e.Seq, Uptime: e.Uptime, Step: step, Message: clip(e.Message), Error: clip(e.Error)})
-		settled = settled || step == roles.StepNetwork && e.Error == ""
 	}
-	if err := d.registry.Report(ctx, mac, r.Token, events); err != nil {
-		return err
-	}
-	if settled {
-		if n, err := d.registry.Node(mac.String()); err == nil && n.Slot != "" {
-			d.forgetDynamic(ctx, mac, n.Address)
-		}
-	}
-	return nil
+	return d.registry.Report(ctx, mac, r.Token, events)
 }
 
 // clip bounds what a machine may put into the timeline: a sentence, not a log.

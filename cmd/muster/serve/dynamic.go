@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"muster/dhcpd/lease"
@@ -31,13 +30,45 @@ func (s *server) keepLease(ctx context.Context, n roles.Node) {
 	}
 }
 
-// forgetDynamic ends the dynamic lease of a node that now has its slot's address.
-func (s *server) forgetDynamic(ctx context.Context, mac roles.MAC, slot netip.Addr) {
-	l, ok := s.store.Leases().ByMAC(lease.MAC(mac))
-	if !ok || l.Addr == slot {
-		return
+// tidyPause spares the rack a look at every node for every event of a boot storm.
+const tidyPause = time.Second
+
+// tidyLeases ends the dynamic leases of nodes that serve from their slot's address: they need the other one
+// no more, and so soon after a boot the pool of dynamic addresses is what runs out. It ends with ctx.
+func (s *server) tidyLeases(ctx context.Context) error {
+	for {
+		rev := s.registry.Revision()
+		nodes, err := s.registry.Nodes()
+		if err != nil {
+			return err
+		}
+		if left := s.leftovers(nodes); len(left) > 0 {
+			if err := s.store.CommitLeases(ctx, nil, left); err != nil && ctx.Err() == nil {
+				s.log.Warn("dynamic leases not released", "count", len(left), "err", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(tidyPause):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.registry.Watch(rev):
+		}
 	}
-	if err := s.store.CommitLeases(ctx, nil, []lease.MAC{l.MAC}); err != nil {
-		s.log.Warn("dynamic lease not released", "mac", mac, "address", l.Addr, "err", err)
+}
+
+// leftovers are the holders of dynamic leases who serve from another address.
+func (s *server) leftovers(nodes []roles.Node) (out []lease.MAC) {
+	for _, n := range nodes {
+		if n.State != roles.StateReady || n.Slot == "" {
+			continue
+		}
+		if l, ok := s.store.Leases().ByMAC(lease.MAC(n.MAC)); ok && l.Addr != n.Address {
+			out = append(out, l.MAC)
+		}
 	}
+	return out
 }

@@ -33,8 +33,13 @@ func TestWaitingMachineKeepsItsAddress(t *testing.T) {
 		t.Errorf("a fresh lease was written again: %+v", again)
 	}
 	s.keepLease(t.Context(), roles.Node{MAC: roles.MAC{1}}) // without a lease: nothing to keep
-	s.forgetDynamic(t.Context(), n.MAC, netip.MustParseAddr("10.77.0.20"))
-	if l, ok := store.Leases().ByMAC(old.MAC); ok && l.Active(time.Now()) {
-		t.Errorf("the lease %+v outlives the move to the slot's address", l)
+
+	n.Slot, n.Address = "web-01", netip.MustParseAddr("10.77.0.20")
+	if left := s.leftovers([]roles.Node{n}); len(left) != 0 {
+		t.Errorf("a node that boots loses the lease that it boots with: %v", left)
+	}
+	n.State = roles.StateReady
+	if left := s.leftovers([]roles.Node{n}); len(left) != 1 || left[0] != old.MAC {
+		t.Errorf("the leases to end are %v, want that of %v", left, old.MAC)
 	}
 }

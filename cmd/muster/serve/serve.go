@@ -215,6 +215,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.exports.Serve(ctx) })
 	g.Go(func() error { return s.keepExports(ctx, exported) })
 	g.Go(func() error { return s.recorder.Run(ctx) })
+	g.Go(func() error { return s.tidyLeases(ctx) })
 	g.Go(func() error { return s.dhcp.Serve(ctx, dhcp) })
 	g.Go(func() error { return s.radv.Serve(ctx, routers) })
 	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })
