@@ -34,11 +34,6 @@ func (ev Reported) check() error {
 // Report takes an agent's events. Those taken before are dropped: the agent repeats itself until it hears
 // that the server has them. The error wraps fs.ErrInvalid for a step that no agent can report.
 func (r *Registry) Report(ctx context.Context, mac MAC, token string, events []Reported) error {
-	for _, ev := range events {
-		if err := ev.check(); err != nil {
-			return err
-		}
-	}
 	now := r.now()
 	return r.Store.Update(ctx, func(tx Tx) error {
 		n, b, err := authentic(tx, mac, token)
@@ -47,6 +42,9 @@ func (r *Registry) Report(ctx context.Context, mac MAC, token string, events []R
 		}
 		n.LastSeen = now
 		for _, ev := range events {
+			if err := ev.check(); err != nil {
+				return err
+			}
 			if ev.Seq <= b.Taken {
 				continue
 			}

@@ -36,13 +36,13 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	if err := d.recorder.Flush(ctx); err != nil {
 		return httpboot.Script{}, err
 	}
-	from := m.Remote
-	if _, ok := d.networkOf(m.IP); ok {
-		from = m.IP
-	}
-	net, ok := d.networkOf(from)
+	net, ok := d.networkOf(m.Remote)
 	if !ok {
-		return httpboot.Script{}, fmt.Errorf("address %s is in no subnet of this server: %w", from, fs.ErrInvalid)
+		return httpboot.Script{}, fmt.Errorf("address %s is in no subnet of this server: %w", m.Remote, fs.ErrInvalid)
+	}
+	from := m.Remote
+	if net.Prefix.Contains(m.IP) {
+		from = m.IP
 	}
 	t, err := d.registry.Script(ctx, mac, roles.Facts{
 		Arch: m.Arch, Firmware: m.Platform, UUID: m.UUID, Manufacturer: m.Manufacturer, Product: m.Product,

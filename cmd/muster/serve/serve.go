@@ -135,6 +135,9 @@ func (s *server) assemble() error {
 		s.registry.DefaultPower = "lab"
 	}
 	s.recorder = &roles.Recorder{Registry: s.registry}
+	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "muster_serve_sightings_dropped_total", Help: "Sightings of machines that found the queue full.",
+	}, func() float64 { return float64(s.recorder.Dropped()) }))
 
 	var err error
 	if s.exports, s.exportsBy, err = s.pickExports(); err != nil {
