@@ -11,8 +11,9 @@ import (
 const (
 	// fenceTimeout bounds the wait for a power driver when a slot changes hands: a machine boots meanwhile.
 	fenceTimeout = 5 * time.Second
-	// fenceRounds bounds how often a slot may be lost to another machine while its last one is switched off.
-	fenceRounds = 10
+	// fenceRounds bounds how often the rack may change so, while a machine is switched off, that another
+	// one has to be.
+	fenceRounds = 5
 )
 
 // unfenced undoes a transaction that would give by the slot of old before old was switched off.
@@ -28,13 +29,22 @@ func (u *unfenced) Error() string {
 // taking runs fn in a transaction. Where that would take a slot from a machine that may still run, the
 // machine is switched off first, so that two never write one state directory, and fn runs again, with the
 // machine as fenced. Where it cannot be switched off, the agent's probe of the address is what keeps the
-// two apart.
+// two apart. One takes over after the other, so that none has a machine switched off whose slot goes to
+// another.
 func (r *Registry) taking(ctx context.Context, fn func(tx Tx, fenced MAC) error) error {
 	var fenced MAC
+	var u *unfenced
+	try := func() error {
+		u = nil
+		return r.Store.Update(ctx, func(tx Tx) error { return fn(tx, fenced) })
+	}
+	if err := try(); !errors.As(err, &u) {
+		return err
+	}
+	r.takeover.Lock()
+	defer r.takeover.Unlock()
 	for range fenceRounds {
-		err := r.Store.Update(ctx, func(tx Tx) error { return fn(tx, fenced) })
-		var u *unfenced
-		if !errors.As(err, &u) {
+		if err := try(); !errors.As(err, &u) {
 			return err
 		}
 		r.fence(ctx, u)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // TestModel lets machines, operators and time do what they like in any order, and looks after every step
 // whether the rack is one that can exist. The seeds are fixed: what fails, fails again.
 func TestModel(t *testing.T) {
-	seeds, steps := 60, 250
+	seeds, steps := 40, 200
 	if testing.Short() {
 		seeds = 10
 	}
@@ -335,12 +336,15 @@ func (m *model) fail(format string, args ...any) {
 
 // switches is a power driver that remembers.
 type switches struct {
+	mu  sync.Mutex // guards what follows, while the driver is in use
 	on  map[string]bool
 	off []string // whom it switched off
 	err error    // of every call
 }
 
 func (s *switches) On(_ context.Context, target string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err == nil {
 		s.on[target] = true
 	}
@@ -348,6 +352,8 @@ func (s *switches) On(_ context.Context, target string) error {
 }
 
 func (s *switches) Off(_ context.Context, target string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.err == nil {
 		s.on[target] = false
 		s.off = append(s.off, target)
@@ -355,4 +361,8 @@ func (s *switches) Off(_ context.Context, target string) error {
 	return s.err
 }
 
-func (s *switches) Status(_ context.Context, target string) (bool, error) { return s.on[target], s.err }
+func (s *switches) Status(_ context.Context, target string) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.on[target], s.err
+}

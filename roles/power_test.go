@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -199,6 +200,43 @@ func TestTakeoverSwitchesTheOldMachineOffFirst(t *testing.T) {
 		return e.Node == mac(1) && e.Step == roles.StepPower && strings.Contains(e.Message, "switched off: "+mac(2).String()+" takes over web-01")
 	}) {
 		t.Errorf("no event says why the machine was switched off: %+v", evs)
+	}
+}
+
+// Machines that come at once and take what the others had in view: none takes a slot whose machine is on.
+func TestTakeoversAtOnce(t *testing.T) {
+	r, s := powered(t)
+	const n = 8
+	for i := range n {
+		r.powerOn(mac(i + 1))
+		s.on[mac(i+1).String()] = true
+	}
+	r.check(1, nil)
+	r.check(3, errors.New("connection refused"))
+	r.now = r.now.Add(time.Minute)
+	var wg sync.WaitGroup
+	slots := make([]string, n)
+	for i := range n {
+		wg.Go(func() {
+			ticket, err := r.Script(t.Context(), mac(100+i), facts)
+			if err != nil {
+				t.Error(err)
+			}
+			slots[i] = ticket.Node.Slot
+		})
+	}
+	wg.Wait()
+	slices.Sort(slots)
+	if got := strings.Join(slots, " "); got != "web-01 web-02 web-03 web-04 web-05 web-06 web-07 web-08" {
+		t.Errorf("they have %s", got)
+	}
+	if len(s.off) != n {
+		t.Errorf("switched off %v", s.off)
+	}
+	for i := range n {
+		if s.on[mac(i+1).String()] {
+			t.Errorf("%s is on, and its slot is taken", mac(i+1))
+		}
 	}
 }
 

@@ -268,6 +268,32 @@ func TestOvertakenCheck(t *testing.T) {
 	})
 }
 
+// A silent node that is assigned elsewhere while others are checked drains: it must not fail and lose that.
+func TestOvertakenSilence(t *testing.T) {
+	r := newRack(t)
+	if _, err := r.Script(t.Context(), mac(1), facts); err != nil {
+		t.Fatal(err)
+	}
+	r.now = r.now.Add(11 * time.Minute)
+	r.powerOn(mac(2))
+	r.watch(&probe{during: func() { r.assign("web-01", "ntp") }}, 1)
+	r.wantNode("web-01", "web-01", roles.StateDraining)
+}
+
+// A node that served for long, and now restarts as something else, has just been heard of.
+func TestMoveIsASignOfLife(t *testing.T) {
+	r := newRack(t)
+	r.powerOn(mac(1))
+	r.check(1, nil)
+	r.assign("web-01", "ntp")
+	r.now = r.now.Add(24 * time.Hour)
+	if name, _, _ := r.HostOf(t.Context(), mac(1), true); name != "ntp-01" {
+		t.Errorf("DHCP gives %q", name)
+	}
+	r.watch(&probe{}, 5) // before the recorder has written the DISCOVER
+	r.wantNode("ntp-01", "ntp-01", roles.StateBooting)
+}
+
 func (r *rack) assign(key, pool string) {
 	r.t.Helper()
 	if _, err := r.Assign(r.t.Context(), key, pool, ""); err != nil {

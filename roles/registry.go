@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"sync"
 	"time"
 
 	"muster/images"
@@ -34,6 +35,8 @@ type Registry struct {
 	Now func() time.Time
 	// Log gets one line for every decision; nil is silent.
 	Log *slog.Logger
+
+	takeover sync.Mutex // held while a slot is taken from a machine that may still run
 }
 
 func (r *Registry) now() time.Time {
