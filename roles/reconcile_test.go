@@ -12,7 +12,7 @@ import (
 	"muster/roles"
 )
 
-var refused = errors.New("connection refused")
+var errRefused = errors.New("connection errRefused")
 
 // probe is a Checker that notes when it was asked, and says what the test wants.
 type probe struct {
@@ -50,7 +50,7 @@ func (r *rack) watch(p *probe, seconds int) (asked []int) {
 func TestHealthInterval(t *testing.T) {
 	r := newRack(t)
 	r.powerOn(mac(1))
-	if asked := r.watch(&probe{answer: refused}, 3); !slices.Equal(asked, []int{0, 1, 2}) {
+	if asked := r.watch(&probe{answer: errRefused}, 3); !slices.Equal(asked, []int{0, 1, 2}) {
 		t.Errorf("a node that comes up is asked at %v, want every second", asked)
 	}
 	r.check(1, nil)
@@ -58,20 +58,20 @@ func TestHealthInterval(t *testing.T) {
 		t.Errorf("a ready node is asked at %v, want every 5 s", asked)
 	}
 	r.declare("roles: [{name: web, health: {http: {}, interval: 3s, failures: 2}}]")
-	if asked := r.watch(&probe{answer: refused}, 3); len(asked) != 1 {
+	if asked := r.watch(&probe{answer: errRefused}, 3); len(asked) != 1 {
 		t.Fatalf("asked at %v", asked)
 	}
 	r.wantNode("web-01", "web-01", roles.StateReady)
-	if asked := r.watch(&probe{answer: refused}, 7); !slices.Equal(asked, []int{0, 3, 6}) {
+	if asked := r.watch(&probe{answer: errRefused}, 7); !slices.Equal(asked, []int{0, 3, 6}) {
 		t.Errorf("asked at %v, want every 3 s", asked)
 	}
 	n := r.wantNode("web-01", "web-01", roles.StateFailed)
-	if n.Why != "2 health checks in a row failed: connection refused" {
+	if n.Why != "2 health checks in a row failed: connection errRefused" {
 		t.Errorf("why %q", n.Why)
 	}
 	// A dead node is asked again and again; that is nothing to write down.
 	before := r.Revision()
-	r.watch(&probe{answer: refused}, 30)
+	r.watch(&probe{answer: errRefused}, 30)
 	if r.Revision() != before {
 		t.Error("every check of a dead node is written")
 	}
@@ -84,15 +84,15 @@ func TestFailuresInARow(t *testing.T) {
 	r.powerOn(mac(1))
 	r.check(1, nil)
 	for range 3 {
-		r.check(2, refused)
+		r.check(2, errRefused)
 		r.check(1, nil)
 	}
 	r.wantNode("web-01", "web-01", roles.StateReady)
-	r.check(2, refused)
+	r.check(2, errRefused)
 	if n := r.wantNode("web-01", "web-01", roles.StateReady); n.Failures != 2 {
 		t.Errorf("%d failures", n.Failures)
 	}
-	r.check(1, refused)
+	r.check(1, errRefused)
 	r.wantNode("web-01", "web-01", roles.StateFailed)
 }
 
@@ -101,7 +101,7 @@ func TestNoHealthCheck(t *testing.T) {
 	r := newRack(t)
 	r.declare("roles: [{name: web}]")
 	ticket, _ := r.hello(mac(1))
-	p := &probe{answer: refused}
+	p := &probe{answer: errRefused}
 	r.watch(p, 60)
 	r.wantNode("web-01", "web-01", roles.StateBooting)
 	r.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Uptime: 65 * time.Second, Step: roles.StepSwitchRoot})
@@ -117,20 +117,20 @@ func TestNoHealthCheck(t *testing.T) {
 func TestNotReadyYet(t *testing.T) {
 	r := newRack(t)
 	r.powerOn(mac(1))
-	r.watch(&probe{answer: refused}, 30)
-	if n := r.wantNode("web-01", "web-01", roles.StateBooting); n.Why != "its service does not answer yet: connection refused" {
+	r.watch(&probe{answer: errRefused}, 30)
+	if n := r.wantNode("web-01", "web-01", roles.StateBooting); n.Why != "its service does not answer yet: connection errRefused" {
 		t.Errorf("why %q", n.Why)
 	}
 	if got := r.steps("web-01"); strings.Contains(got, "health") {
 		t.Errorf("the timeline complains too early: %s", got)
 	}
-	r.watch(&probe{answer: refused}, 120)
+	r.watch(&probe{answer: errRefused}, 120)
 	if got := r.steps("web-01"); got != "discover script hello spec switch-root health" {
 		t.Errorf("timeline %s; want one line on why it is not ready", got)
 	}
-	r.watch(&probe{answer: refused}, 600)
+	r.watch(&probe{answer: errRefused}, 600)
 	n := r.wantNode("web-01", "web-01", roles.StateFailed)
-	if !strings.Contains(n.Why, "no sign of life since step switch-root") || !strings.Contains(n.Why, "connection refused") {
+	if !strings.Contains(n.Why, "no sign of life since step switch-root") || !strings.Contains(n.Why, "connection errRefused") {
 		t.Errorf("why %q", n.Why)
 	}
 	// It came up after all.
@@ -183,13 +183,13 @@ func TestRestartThatNeverComes(t *testing.T) {
 func TestAgentThatAsksIsAlive(t *testing.T) {
 	r := newRack(t)
 	ticket, _ := r.hello(mac(1))
-	r.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Uptime: 9 * time.Second, Step: roles.StepRoot, Error: "connection refused"})
+	r.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Uptime: 9 * time.Second, Step: roles.StepRoot, Error: "connection errRefused"})
 	for range 20 {
 		r.now = r.now.Add(time.Minute)
 		if _, err := r.Orders(t.Context(), mac(1), ticket.Boot.Token); err != nil {
 			t.Fatal(err)
 		}
-		r.check(1, refused)
+		r.check(1, errRefused)
 	}
 	r.wantNode("web-01", "web-01", roles.StateBooting)
 }
@@ -230,11 +230,11 @@ func TestOvertakenCheck(t *testing.T) {
 		want    roles.State
 	}{
 		"a restart, passed":         {nil, func(r *rack) { r.see(roles.StepDiscover, 5*time.Minute, true) }, roles.StateBooting},
-		"a restart, failed":         {refused, func(r *rack) { r.see(roles.StepDiscover, 5*time.Minute, true) }, roles.StateBooting},
+		"a restart, failed":         {errRefused, func(r *rack) { r.see(roles.StepDiscover, 5*time.Minute, true) }, roles.StateBooting},
 		"an assignment":             {nil, func(r *rack) { r.assign("web-01", "ntp") }, roles.StateDraining},
-		"an assignment, failed":     {refused, func(r *rack) { r.assign("web-01", "ntp") }, roles.StateDraining},
-		"a release":                 {refused, func(r *rack) { _, _ = r.Release(r.t.Context(), "web-01") }, roles.StateWaiting},
-		"switched off":              {refused, func(r *rack) { r.power("web-01", roles.PowerOff) }, roles.StateOff},
+		"an assignment, failed":     {errRefused, func(r *rack) { r.assign("web-01", "ntp") }, roles.StateDraining},
+		"a release":                 {errRefused, func(r *rack) { _, _ = r.Release(r.t.Context(), "web-01") }, roles.StateWaiting},
+		"switched off":              {errRefused, func(r *rack) { r.power("web-01", roles.PowerOff) }, roles.StateOff},
 		"an announcement, passed":   {nil, func(r *rack) { r.restart() }, roles.StateBooting},
 		"nothing that matters here": {nil, func(r *rack) { r.see(roles.StepLease, 5*time.Minute, true) }, roles.StateReady},
 	} {
@@ -243,7 +243,7 @@ func TestOvertakenCheck(t *testing.T) {
 			r.powerOn(mac(1))
 			if c.answer != nil {
 				r.check(1, nil)
-				r.check(2, refused)
+				r.check(2, errRefused)
 			}
 			once := false
 			r.now = noon.Add(5 * time.Minute)
