@@ -12,7 +12,7 @@ import (
 	"muster/roles"
 )
 
-var errRefused = errors.New("connection errRefused")
+var errRefused = errors.New("connection refused")
 
 // probe is a Checker that notes when it was asked, and says what the test wants.
 type probe struct {
@@ -66,7 +66,7 @@ func TestHealthInterval(t *testing.T) {
 		t.Errorf("asked at %v, want every 3 s", asked)
 	}
 	n := r.wantNode("web-01", "web-01", roles.StateFailed)
-	if n.Why != "2 health checks in a row failed: connection errRefused" {
+	if n.Why != "2 health checks in a row failed: connection refused" {
 		t.Errorf("why %q", n.Why)
 	}
 	// A dead node is asked again and again; that is nothing to write down.
@@ -118,7 +118,7 @@ func TestNotReadyYet(t *testing.T) {
 	r := newRack(t)
 	r.powerOn(mac(1))
 	r.watch(&probe{answer: errRefused}, 30)
-	if n := r.wantNode("web-01", "web-01", roles.StateBooting); n.Why != "its service does not answer yet: connection errRefused" {
+	if n := r.wantNode("web-01", "web-01", roles.StateBooting); n.Why != "its service does not answer yet: connection refused" {
 		t.Errorf("why %q", n.Why)
 	}
 	if got := r.steps("web-01"); strings.Contains(got, "health") {
@@ -130,7 +130,7 @@ func TestNotReadyYet(t *testing.T) {
 	}
 	r.watch(&probe{answer: errRefused}, 600)
 	n := r.wantNode("web-01", "web-01", roles.StateFailed)
-	if !strings.Contains(n.Why, "no sign of life since step switch-root") || !strings.Contains(n.Why, "connection errRefused") {
+	if !strings.Contains(n.Why, "no sign of life since step switch-root") || !strings.Contains(n.Why, "connection refused") {
 		t.Errorf("why %q", n.Why)
 	}
 	// It came up after all.
@@ -183,7 +183,7 @@ func TestRestartThatNeverComes(t *testing.T) {
 func TestAgentThatAsksIsAlive(t *testing.T) {
 	r := newRack(t)
 	ticket, _ := r.hello(mac(1))
-	r.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Uptime: 9 * time.Second, Step: roles.StepRoot, Error: "connection errRefused"})
+	r.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Uptime: 9 * time.Second, Step: roles.StepRoot, Error: "connection refused"})
 	for range 20 {
 		r.now = r.now.Add(time.Minute)
 		if _, err := r.Orders(t.Context(), mac(1), ticket.Boot.Token); err != nil {
