@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,25 +15,27 @@ import (
 // pipes is a listener whose connections are pipes in memory.
 type pipes struct {
 	conns chan net.Conn
-	ctx   context.Context
+	done  chan struct{} // closed by close
+	close func()
 }
 
 func (p pipes) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
-	case <-p.ctx.Done():
+	case <-p.done:
 		return nil, net.ErrClosed
 	}
 }
-func (pipes) Close() error   { return nil }
+func (p pipes) Close() error { p.close(); return nil }
 func (pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
 // TestSlowBody: a client that promises a body and sends none is let go, and so is one that sends no header.
 func TestSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		l := pipes{make(chan net.Conn), ctx}
+		l := pipes{conns: make(chan net.Conn), done: make(chan struct{})}
+		l.close = sync.OnceFunc(func() { close(l.done) })
 		s := &Server{Rack: declared(t)}
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(ctx, &Sockets{unix: l}) }()
