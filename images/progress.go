@@ -57,7 +57,6 @@ type progress struct {
 	percent int
 	total   int // steps in this stage, as apt announced; 0: unknown
 	done    int
-	message string
 }
 
 func newProgress(report func(Progress)) *progress {

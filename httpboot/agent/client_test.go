@@ -28,11 +28,11 @@ func TestClientErrors(t *testing.T) {
 		case "/hang":
 			<-stop
 		case "/403":
-			http.Error(w, "another boot of this machine has begun", 403)
+			http.Error(w, "another boot of this machine has begun", http.StatusForbidden)
 		case "/404":
-			http.Error(w, "", 404)
+			http.Error(w, "", http.StatusNotFound)
 		case "/500":
-			http.Error(w, strings.Repeat("x", 10_000), 500)
+			http.Error(w, strings.Repeat("x", 10_000), http.StatusInternalServerError)
 		case "/cut":
 			w.Header().Set("Content-Length", "100")
 			io.WriteString(w, `{"wait":`)

@@ -30,7 +30,7 @@ func TestFullDisk(t *testing.T) {
 
 	// The database has some room in its file. Then the first machine gets an offer, and no ACK.
 	acked := map[roles.MAC]netip.Addr{}
-	silent := machineMAC(0)
+	var silent roles.MAC
 	for n := 1; ; n++ {
 		mac := machineMAC(n)
 		a, err := s.lease(mac, longName)
