@@ -16,11 +16,21 @@ type Options struct {
 	Metrics *Metrics
 }
 
-// Auto picks a server for this machine and says why: the kernel's where kernel and tools are there, since
-// it is the fastest; nfs-ganesha otherwise. External is never picked: only an operator knows of it. The
-// error wraps fs.ErrNotExist when neither is there, and says what to install.
+// Auto picks a server for this machine and says why. It looks, and starts nothing:
+//
+//  1. The kernel's, which is the fastest, when all of these hold: exportfs, rpc.nfsd and rpc.mountd are in
+//     PATH (nfs-kernel-server is installed); /proc/filesystems names nfsd (the module is loaded: that
+//     package's service and an entry in /etc/modules-load.d do it at boot, and Auto never does); and we are in
+//     the machine's own network namespace, since /proc/fs/nfsd and the tools' files know one server only.
+//     Whether that server runs makes no difference: Kernel joins it or starts it.
+//  2. Otherwise nfs-ganesha, when it, its plugin for local file systems and rpcbind are installed. Why says
+//     which condition of the kernel's server failed.
+//  3. Otherwise the error wraps fs.ErrNotExist and says what to install.
+//
+// External is never picked: only an operator knows of it. What was picked is not changed while it serves: one
+// that fails then says so, and another would give other file handles.
 func Auto(o Options) (server Exports, why string, err error) {
-	k := &Kernel{Port: o.Port, MountPort: o.MountPort, Logger: o.Logger}
+	k := &Kernel{Port: o.Port, MountPort: o.MountPort, Logger: o.Logger, Metrics: o.Metrics}
 	kernelErr := k.find()
 	if kernelErr == nil {
 		return k, "kernel: this kernel has nfsd, and its tools are installed", nil

@@ -2,10 +2,10 @@ package nfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,33 +13,42 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Kernel serves exports with the kernel's nfsd, driven by Debian's nfs-kernel-server tools. It adds to what
-// the machine exports already and takes only its own away. The kernel's server is one for the machine (or
-// network namespace): it is started when it does not run, and then stopped at the end.
+// Kernel serves exports with the kernel's nfsd, driven by the tools of Debian's nfs-kernel-server. That server
+// is one for the machine. Where it runs already, its ports, threads and exports are left as they are: ours are
+// added to them and taken away at the end. Otherwise it is started, with rpc.mountd as a child and rpcbind
+// where there is none, and stopped at the end. What a crash leaves behind goes on serving, and the next
+// Serve takes it over.
+//
+// Our exports are also in /etc/exports.d/muster.exports while they last, so that they outlive an exportfs -r and a
+// restart of nfs-server.service. Its fields are set before the first call.
 type Kernel struct {
-	// Port is NFS's; zero means 2049. MountPort is mountd's; zero means 20048. They count only when nfsd
-	// is not running yet.
+	// Port is NFS's; zero means 2049. MountPort is mountd's; zero means 20048. Of a server that runs already
+	// its own count, whatever these say.
 	Port, MountPort int
-	// Logger gets the commands that are run; nil is silent.
+	// Leave leaves the exports in place at the end, for nodes that run on them, when the server is not ours:
+	// on an export that is away even for a moment their open files fail (ESTALE). The next Serve takes them
+	// over. A server of ours is stopped anyway, and nodes wait for it. False takes them away.
+	Leave bool
+	// Logger gets starts, failures, and at level debug the commands that are run; nil is silent.
 	Logger *slog.Logger
-	// Run executes one command; nil means os/exec. Tests watch it.
-	Run func(ctx context.Context, argv ...string) error
+	// Metrics counts; nil counts nothing.
+	Metrics *Metrics
 
-	mu      sync.Mutex // guards what follows
-	exports []Export   // wanted
-	made    [][]string // exportfs arguments (options, client:path) that are in effect
-	serving bool
+	mu                sync.Mutex // guards what follows
+	exports           []Export   // wanted
+	table             exportTable
+	serving           bool
+	gone              bool // the server that is not ours was stopped
+	nfsPort, mntdPort int  // of servers that ran before us; 0: none did
 }
 
 // kernelTools are what nfs-kernel-server brings.
 var kernelTools = []string{"exportfs", "rpc.nfsd", "rpc.mountd"}
 
-// nfsdThreads are the server's threads: a boot storm of 100 machines reads through them.
-const nfsdThreads = 32
-
-// find looks for the tools and the kernel's server.
+// find looks for the tools and the kernel's server. The error wraps fs.ErrNotExist and says what to do.
 func (k *Kernel) find() error {
 	for _, tool := range kernelTools {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -48,6 +57,11 @@ func (k *Kernel) find() error {
 	}
 	if !kernelHasNFS(procFilesystems()) {
 		return fmt.Errorf("nfs: this kernel has no NFS server (no nfsd in /proc/filesystems): modprobe nfsd, or set images.nfs.server to ganesha: %w", fs.ErrNotExist)
+	}
+	// /proc/fs/nfsd and nfs-utils' files would be those of the machine's server, in which our clients are not.
+	own, err := os.Readlink("/proc/self/ns/net")
+	if machine, e := os.Readlink("/proc/1/ns/net"); err == nil && e == nil && own != machine {
+		return fmt.Errorf("nfs: the kernel's NFS server is in another network namespace: set images.nfs.server to ganesha: %w", fs.ErrNotExist)
 	}
 	return nil
 }
@@ -62,32 +76,8 @@ func kernelHasNFS(filesystems string) bool {
 	return slices.Contains(strings.Fields(filesystems), "nfsd")
 }
 
-// exportArgs renders exports as exportfs(8) wants them: "-o", options, "client:path" of each pair. The
-// fsid makes handles independent of device numbers, and needs no UUID.
-func exportArgs(exports []Export) [][]string {
-	id := ids(exports)
-	var all [][]string
-	for _, e := range exports {
-		opts := []string{strings.ToLower(access(e)), squash(e), "no_subtree_check", "fsid=" + strconv.Itoa(int(id[e.Path]))}
-		if !e.ReadOnly {
-			opts = append(opts, "sync")
-		}
-		for _, c := range e.Clients {
-			all = append(all, []string{"-o", strings.Join(opts, ","), clientSpec(c) + ":" + e.Path})
-		}
-	}
-	return all
-}
-
-// clientSpec is a network as exports(5) writes it: IPv6 in brackets.
-func clientSpec(p netip.Prefix) string {
-	if p.Addr().Is4() {
-		return p.String()
-	}
-	return "[" + p.Addr().String() + "]/" + strconv.Itoa(p.Bits())
-}
-
-// Set implements Exports.
+// Set implements Exports. While it serves the error wraps fs.ErrExist when the machine itself exports one of
+// the directories to one of the clients.
 func (k *Kernel) Set(ctx context.Context, exports []Export) error {
 	if err := check(exports); err != nil {
 		return err
@@ -99,49 +89,20 @@ func (k *Kernel) Set(ctx context.Context, exports []Export) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.serving {
+		if err := k.table.apply(ctx, entries(exports)); err != nil {
+			return err
+		}
+	} else {
+		k.look(ctx) // for Mount
+	}
 	k.exports = slices.Clone(exports)
-	if !k.serving {
-		return nil
-	}
-	return k.apply(ctx, exportArgs(exports))
-}
-
-// apply makes wanted the exports in effect: new ones first, so that a changed one is never away. The caller
-// holds mu.
-func (k *Kernel) apply(ctx context.Context, wanted [][]string) error {
-	has := func(list [][]string, args []string) bool {
-		return slices.ContainsFunc(list, func(o []string) bool { return slices.Equal(o, args) })
-	}
-	same := func(args []string) func([]string) bool {
-		return func(o []string) bool { return o[2] == args[2] }
-	}
-	for _, args := range wanted {
-		if !has(k.made, args) {
-			if err := k.run(ctx, append([]string{"exportfs"}, args...)...); err != nil {
-				return err
-			}
-			k.made = append(slices.DeleteFunc(k.made, same(args)), args)
-		}
-	}
-	for _, args := range slices.Clone(k.made) {
-		if !slices.ContainsFunc(wanted, same(args)) {
-			if err := k.run(ctx, "exportfs", "-u", args[2]); err != nil {
-				return err
-			}
-			k.made = slices.DeleteFunc(k.made, same(args))
-		}
-	}
 	return nil
 }
 
 // run executes one command.
 func (k *Kernel) run(ctx context.Context, argv ...string) error {
-	if k.Logger != nil {
-		k.Logger.Debug("run", "command", argv)
-	}
-	if k.Run != nil {
-		return k.Run(ctx, argv...)
-	}
+	k.log().Debug("run", "command", argv)
 	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("nfs: %s: %s: %w", strings.Join(argv, " "), strings.TrimSpace(string(out)), err)
@@ -149,65 +110,222 @@ func (k *Kernel) run(ctx context.Context, argv ...string) error {
 	return nil
 }
 
-// Serve implements Exports.
-func (k *Kernel) Serve(ctx context.Context) error {
-	if k.Run == nil {
-		if err := k.find(); err != nil {
-			return err
-		}
+func (k *Kernel) log() *slog.Logger {
+	if k.Logger == nil {
+		return slog.New(slog.DiscardHandler)
 	}
-	ours := ping(ctx, k.port(), programNFS) != nil
-	if ours {
-		if err := k.start(ctx); err != nil {
-			return err
-		}
-	}
-	k.mu.Lock()
-	k.serving = true
-	err := k.apply(ctx, exportArgs(k.exports))
-	k.mu.Unlock()
-	if err == nil {
-		<-ctx.Done()
-	}
-	return k.stop(context.WithoutCancel(ctx), ours, err)
+	return k.Logger
 }
 
-// start brings the kernel's server up.
-func (k *Kernel) start(ctx context.Context) error {
-	for _, argv := range [][]string{
-		{"rpc.mountd", "--port", strconv.Itoa(k.mountPort())},
-		{"rpc.nfsd", "--no-udp", "--port", strconv.Itoa(k.port()), strconv.Itoa(nfsdThreads)},
-	} {
-		if err := k.run(ctx, argv...); err != nil {
+// Serve implements Exports. Its error wraps fs.ErrExist when the machine itself exports one of the directories
+// to one of the clients, or another Muster serves here.
+func (k *Kernel) Serve(ctx context.Context) error {
+	if err := k.find(); err != nil {
+		return err
+	}
+	claim, err := claimNFSD()
+	if err != nil {
+		return err
+	}
+	defer claim.release()
+	if err := mountNFSD(); err != nil {
+		return err
+	}
+	ours := claim.started() || !nfsdRuns()
+	if err := claim.note(ours); err != nil {
+		return err
+	}
+	mapper, err := listenRpcbind()
+	if err != nil {
+		return err
+	}
+	// The helpers end after nfsd, which unregisters at rpcbind when it stops.
+	helpers, stopHelpers := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopHelpers()
+	wg.Go(func() { mapper.serve(helpers, k.log().Warn) })
+	mountd, err := k.meet(ctx, ours)
+	if err != nil {
+		return err
+	}
+	if mountd != nil {
+		wg.Go(func() { mountd.run(helpers) })
+	}
+	if err = k.begin(ctx, ours); err == nil {
+		k.keep(ctx, ours)
+	} else if ctx.Err() != nil {
+		err = nil // it was we who stopped it
+	}
+	return k.end(context.WithoutCancel(ctx), claim, ours, err)
+}
+
+// look finds the ports of what runs already. The caller holds mu.
+func (k *Kernel) look(ctx context.Context) {
+	k.nfsPort, k.mntdPort = 0, 0
+	if nfsdRuns() {
+		k.nfsPort = nfsdPort()
+	}
+	if port := mapped(ctx, programMount); port != 0 && ping(ctx, port, programMount) == nil {
+		k.mntdPort = port
+	}
+}
+
+// meet looks for what runs already, and gives the mountd that we have to run, nil for none.
+func (k *Kernel) meet(ctx context.Context, ours bool) (mountd *child, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.look(ctx)
+	if !ours {
+		if err := ping(ctx, k.nfsPort, programNFS); err != nil {
+			return nil, fmt.Errorf("nfs: this machine's NFS server does not answer version 3 on 127.0.0.1 port %d (TCP); stop it, or see [nfsd] in /etc/nfs.conf: %w", k.nfsPort, err)
+		}
+	}
+	if k.mntdPort != 0 {
+		return nil, nil
+	}
+	port := or(k.MountPort, MountPort)
+	if err := free(port); err != nil {
+		return nil, err
+	}
+	return &child{
+		command: func() *exec.Cmd {
+			return exec.Command("rpc.mountd", "--foreground", "--no-udp", "--port", strconv.Itoa(port))
+		},
+		grace: 2 * time.Second,
+		line:  func(s string) { k.log().Info("rpc.mountd says", "line", s) },
+		ended: func(err error, again time.Duration) {
+			k.log().Error("rpc.mountd ended", "err", err, "again", again)
+			k.Metrics.failure()
+		},
+	}, nil
+}
+
+// begin makes the exports, and then starts the server: nodes that wait for it must not find it without.
+func (k *Kernel) begin(ctx context.Context, ours bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.table = exportTable{run: k.run, file: exportsFile, etab: etabFile}
+	k.table.load()
+	if err := k.table.apply(ctx, entries(k.exports)); err != nil {
+		return err
+	}
+	if ours && !nfsdRuns() {
+		if err := k.startNFSD(ctx); err != nil {
 			return err
 		}
 	}
+	k.serving = true
 	return nil
 }
 
-// stop takes our exports away, and the server if we started it. It returns err, or what failed here.
-func (k *Kernel) stop(ctx context.Context, ours bool, err error) error {
+// keepEvery is how often we look whether all is as we left it. Another NFS server's service that is stopped
+// or installed on this machine stops nfsd, and takes all exports away.
+const keepEvery = 2 * time.Second
+
+// keep brings back what was taken from us, until ctx ends.
+func (k *Kernel) keep(ctx context.Context, ours bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(keepEvery):
+		}
+		if err := k.mend(ctx, ours); err != nil && ctx.Err() == nil {
+			k.log().Error("the kernel's NFS server cannot be kept up", "again", keepEvery, "err", err)
+		}
+	}
+}
+
+// mend is one look.
+func (k *Kernel) mend(ctx context.Context, ours bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.table.lost() {
+		k.log().Warn("exports were taken away: making them again")
+		if err := k.table.apply(ctx, entries(k.exports)); err != nil {
+			return err
+		}
+	}
+	if ours && !nfsdRuns() {
+		k.log().Warn("the kernel's NFS server was stopped: starting it again")
+		k.Metrics.failure()
+		k.nfsPort = 0
+		return k.startNFSD(ctx)
+	}
+	k.watch(ctx)
+	return nil
+}
+
+// watch follows a server and a mountd that are not ours. The caller holds mu.
+func (k *Kernel) watch(ctx context.Context) {
+	if gone := !nfsdRuns(); gone != k.gone {
+		k.gone = gone
+		if gone {
+			k.log().Error("this machine's NFS server was stopped, and not by Muster: nodes wait until it is started again")
+			k.Metrics.failure()
+		} else {
+			k.nfsPort = or(nfsdPort(), k.nfsPort)
+			k.log().Info("this machine's NFS server is back", "port", k.nfsPort)
+		}
+	}
+	if k.mntdPort != 0 && ping(ctx, k.mntdPort, programMount) != nil {
+		if port := mapped(ctx, programMount); port != 0 && port != k.mntdPort { // by default it has another at each start
+			k.log().Info("mountd has another port now", "port", port)
+			k.mntdPort = port
+		}
+	}
+}
+
+// end stops the server if it is ours, and then takes our exports away: nodes wait for a server that is gone,
+// but fail on an export that is. It returns err, or what failed here.
+func (k *Kernel) end(ctx context.Context, claim *claim, ours bool, err error) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.serving = false
-	if e := k.apply(ctx, nil); err == nil {
-		err = e
-	}
 	if ours {
-		// mountd stays: without exports it has nothing to give, and it is not known to be ours alone.
 		if e := k.run(ctx, "rpc.nfsd", "0"); err == nil {
+			err = e
+		}
+		if e := claim.note(false); err == nil {
+			err = e
+		}
+	}
+	if ours || !k.Leave {
+		if e := k.table.apply(ctx, nil); err == nil {
 			err = e
 		}
 	}
 	return err
 }
 
-func (k *Kernel) port() int      { return or(k.Port, Port) }
-func (k *Kernel) mountPort() int { return or(k.MountPort, MountPort) }
+// ports are those that clients mount by. The caller holds mu.
+func (k *Kernel) ports() (nfs, mountd int) {
+	return or(k.nfsPort, or(k.Port, Port)), or(k.mntdPort, or(k.MountPort, MountPort))
+}
 
 // Ready implements Exports.
 func (k *Kernel) Ready(ctx context.Context) error {
-	return untilAnswers(ctx, k.port(), k.mountPort())
+	for {
+		k.mu.Lock()
+		port, mountPort := k.ports()
+		serving := k.serving
+		k.mu.Unlock()
+		var err error
+		if serving {
+			short, cancel := context.WithTimeout(ctx, keepEvery) // the ports may change
+			err = untilAnswers(short, port, mountPort)
+			cancel()
+			if err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("nfs: the kernel's NFS server is not ready: %w", errors.Join(context.Cause(ctx), err))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // Mount implements Exports.
@@ -217,5 +335,6 @@ func (k *Kernel) Mount(path string) (Mount, error) {
 	if _, err := covering(k.exports, path); err != nil {
 		return Mount{}, err
 	}
-	return Mount{Path: filepath.Clean(path), Port: k.port(), MountPort: k.mountPort()}, nil
+	port, mountPort := k.ports()
+	return Mount{Path: filepath.Clean(path), Port: port, MountPort: mountPort}, nil
 }

@@ -2,7 +2,7 @@ package nfs
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// Metrics counts the life of a server that we run. A nil *Metrics counts nothing.
+// Metrics counts the life of a server that we run. Of the kernel's, mountd's failures count as well. A nil *Metrics counts nothing.
 type Metrics struct {
 	starts, failures prometheus.Counter
 }
@@ -14,7 +14,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "muster_nfs_starts_total", Help: "Starts of the NFS server.",
 		}),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "muster_nfs_failures_total", Help: "Times that the NFS server ended by itself.",
+			Name: "muster_nfs_failures_total", Help: "Times that the NFS server, or a part of it, ended by itself.",
 		}),
 	}
 	if reg != nil {

@@ -1,7 +1,7 @@
 // Package nfs exports images, volumes and state directories over NFS version 3 (RFC 1813) and 4 (RFC 7530).
 //
 // It serves nothing itself: Exports is implemented by Ganesha (nfs-ganesha as a supervised child, which
-// needs no kernel modules), Kernel (the kernel's nfsd, driven by exportfs) and External (somebody else
+// needs no kernel modules), Kernel (the kernel's nfsd, driven by exportfs, beside what the machine exports) and External (somebody else
 // exports; we only know where). Auto picks one and says why. The suite in package nfstest tests them alike.
 //
 // Clients mount with fixed ports and never ask a portmapper. The package deliberately offers no locking
@@ -133,11 +133,17 @@ func ids(exports []Export) map[string]uint16 {
 	return out
 }
 
-// hash16 is FNV-1a folded to 1–65535.
-func hash16(s string) uint16 {
+// hash32 is FNV-1a.
+func hash32(s string) uint32 {
 	h := uint32(2166136261)
 	for i := range len(s) {
 		h = (h ^ uint32(s[i])) * 16777619
 	}
+	return h
+}
+
+// hash16 is hash32 folded to 1–65535.
+func hash16(s string) uint16 {
+	h := hash32(s)
 	return uint16((h>>16^h)%65535) + 1
 }

@@ -12,7 +12,7 @@ import (
 	"muster/images"
 )
 
-// bootFiles makes a kernel and an initrd with our client: Debian's cloud kernel, whose package is
+// bootFiles makes a kernel and an initrd with our /init: Debian's cloud kernel, whose package is
 // downloaded once and kept in the user's cache directory.
 func bootFiles(t *testing.T) (kernel, initrd string) {
 	t.Helper()
@@ -24,8 +24,8 @@ func bootFiles(t *testing.T) (kernel, initrd string) {
 	if len(kernels) != 1 {
 		t.Fatalf("%d kernels in %s, want 1", len(kernels), tree)
 	}
-	client := filepath.Join(t.TempDir(), "client")
-	build := exec.Command("go", "build", "-o", client, "muster/images/nfs/nfstest/client")
+	init := filepath.Join(t.TempDir(), "init")
+	build := exec.Command("go", "build", "-o", init, "muster/images/nfs/nfstest/machine")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	command(t, build)
 	initrd = filepath.Join(t.TempDir(), "initrd")
@@ -35,19 +35,29 @@ func bootFiles(t *testing.T) (kernel, initrd string) {
 	}
 	defer f.Close()
 	release := strings.TrimPrefix(filepath.Base(kernels[0]), "vmlinuz-")
-	if err := images.WriteInitrd(f, tree, release, images.KernelCloud, client); err != nil {
+	if err := images.WriteInitrd(f, tree, release, images.KernelCloud, init); err != nil {
 		t.Fatal(err)
 	}
 	return kernels[0], initrd
 }
 
 // kernelTree gives the unpacked kernel package, downloading it the first time.
-func kernelTree() (string, error) {
+func kernelTree() (string, error) { return cached("kernel", unpackKernel) }
+
+// serverTree gives the unpacked package of the kernel's NFS server's tools, downloading it the first time.
+// Installed it would start a server at the next boot.
+func serverTree() (string, error) {
+	return cached("nfs-kernel-server", func(work string) (string, error) { return unpack(work, "nfs-kernel-server") })
+}
+
+// cached gives a directory of the user's cache, which make gives the first time: it works in an empty
+// directory and gives the one to keep.
+func cached(name string, make func(work string) (string, error)) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return "", err
 	}
-	tree := filepath.Join(cache, "muster-nfstest", "kernel")
+	tree := filepath.Join(cache, "muster-nfstest", name)
 	if _, err := os.Stat(tree); err == nil {
 		return tree, nil
 	}
@@ -59,7 +69,7 @@ func kernelTree() (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(work)
-	root, err := unpackKernel(work)
+	root, err := make(work)
 	if err != nil {
 		return "", err
 	}
@@ -85,6 +95,20 @@ func unpackKernel(work string) (root string, err error) {
 			name = dep
 		}
 	}
+	root, err = unpack(work, name)
+	if err != nil {
+		return "", err
+	}
+	release, err := onlyName(filepath.Join(root, "usr/lib/modules"))
+	if err != nil {
+		return "", err
+	}
+	_, err = output(exec.Command("depmod", "-b", root, release))
+	return root, err
+}
+
+// unpack downloads a package into work and gives the root with its files.
+func unpack(work, name string) (root string, err error) {
 	download := exec.Command("apt-get", "-o", "APT::Sandbox::User=root", "download", name)
 	download.Dir = work
 	if _, err := output(download); err != nil {
@@ -101,14 +125,7 @@ func unpackKernel(work string) (root string, err error) {
 		return "", err
 	}
 	unpack := exec.Command("sh", "-c", `dpkg-deb --fsys-tarfile "$1" | tar -C "$2" -x --keep-directory-symlink`, "sh", debs[0], root)
-	if _, err := output(unpack); err != nil {
-		return "", err
-	}
-	release, err := onlyName(filepath.Join(root, "usr/lib/modules"))
-	if err != nil {
-		return "", err
-	}
-	_, err = output(exec.Command("depmod", "-b", root, release))
+	_, err = output(unpack)
 	return root, err
 }
 

@@ -28,17 +28,28 @@ const (
 // The machine is emulated: KVM is missing or broken on many build machines. bootTimeout is generous: a busy machine the kernel takes half a minute.
 const bootTimeout = 5 * time.Minute
 
+// servePort is where a server's machine waits for the client's.
+const servePort = 7000
+
 // vm is a virtual machine with the kernel's NFS client.
 type vm struct {
-	t       *testing.T
-	conn    net.Conn
-	in      *bufio.Scanner
-	console string
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Scanner
 }
 
-// boot starts the machine and waits until its client says hello. Call it in a network namespace.
+// boot starts the machine and waits until its client says hello. Call it in a network namespace, or in a
+// server's machine: there the client's was started from outside.
 func boot(t *testing.T) *vm {
 	t.Helper()
+	if InMachine() {
+		l, err := net.Listen("tcp", net.JoinHostPort(serverAddress, strconv.Itoa(servePort)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		return meet(t, l, nil)
+	}
 	kernel, initrd := bootFiles(t)
 	tap := "nfst" + strconv.Itoa(os.Getpid()%100000)
 	command(t, exec.Command("ip", "tuntap", "add", tap, "mode", "tap"))
@@ -50,14 +61,23 @@ func boot(t *testing.T) *vm {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	return meet(t, l, startClient(t, kernel, initrd, l.Addr().String(), "tap,id=n,script=no,downscript=no,ifname="+tap))
+}
 
-	v := &vm{t: t, console: filepath.Join(t.TempDir(), "console")}
-	qemu := exec.Command("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512",
-		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "file:"+v.console,
-		"-kernel", kernel, "-initrd", initrd,
-		"-append", fmt.Sprintf("console=ttyS0 panic=-1 nfstest.address=%s/24 nfstest.server=%s", clientAddress, l.Addr()),
-		"-netdev", "tap,id=n,script=no,downscript=no,ifname="+tap, "-device", "virtio-net-pci,netdev=n,romfile=",
-		"-device", "virtio-rng-pci")
+// startClient starts a client's machine, which connects to the test at that address.
+func startClient(t *testing.T, kernel, initrd, test, netdev string) (ended <-chan error) {
+	return start(t, "client", "-m", "512", "-kernel", kernel, "-initrd", initrd,
+		"-append", fmt.Sprintf("console=ttyS0 quiet panic=-1 nfstest.address=%s/24 nfstest.server=%s", clientAddress, test),
+		"-netdev", netdev, "-device", "virtio-net-pci,netdev=n,romfile=")
+}
+
+// start starts a machine, which ends with the test at the latest. A failed test shows its console.
+func start(t *testing.T, name string, args ...string) <-chan error {
+	t.Helper()
+	console := filepath.Join(t.TempDir(), "console")
+	qemu := exec.Command("qemu-system-x86_64", append([]string{"-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "file:" + console,
+		"-device", "virtio-rng-pci"}, args...)...)
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said strings.Builder
 	qemu.Stdout, qemu.Stderr = &said, &said
@@ -65,26 +85,38 @@ func boot(t *testing.T) *vm {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- qemu.Wait() }() // ends with the machine, which Cleanup kills
+	gone := make(chan struct{})
+	go func() { // ends with the machine, which Cleanup kills
+		ended <- qemu.Wait()
+		close(gone)
+	}()
 	t.Cleanup(func() {
 		_ = qemu.Process.Kill()
-		<-ended
-		v.showConsole(said.String())
+		<-gone
+		if t.Failed() {
+			b, _ := os.ReadFile(console)
+			t.Logf("%s: qemu: %s\nconsole:\n%s", name, said.String(), b)
+		}
 	})
+	return ended
+}
+
+// meet waits for the machine's connection, or its end.
+func meet(t *testing.T, l net.Listener, ended <-chan error) *vm {
+	t.Helper()
 	l.(*net.TCPListener).SetDeadline(time.Now().Add(bootTimeout))
 	conn, err := accept(l, ended)
 	if err != nil {
-		ended <- nil
 		t.Fatalf("the machine did not come up: %v", err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	v.conn, v.in = conn, bufio.NewScanner(conn)
+	v := &vm{t: t, conn: conn, in: bufio.NewScanner(conn)}
 	v.in.Buffer(nil, 16<<20)
 	return v
 }
 
 // accept waits for the machine's connection, or its end.
-func accept(l net.Listener, ended chan error) (net.Conn, error) {
+func accept(l net.Listener, ended <-chan error) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
 		err  error
@@ -99,13 +131,6 @@ func accept(l net.Listener, ended chan error) (net.Conn, error) {
 		return r.conn, r.err
 	case err := <-ended:
 		return nil, fmt.Errorf("qemu ended: %w", errors.Join(err, net.ErrClosed))
-	}
-}
-
-func (v *vm) showConsole(qemu string) {
-	if v.t.Failed() {
-		b, _ := os.ReadFile(v.console)
-		v.t.Logf("qemu: %s\nconsole:\n%s", qemu, b)
 	}
 }
 

@@ -23,7 +23,13 @@ func network(address string) error {
 			return err
 		}
 		for _, l := range links {
-			if l.Attrs().Flags&net.FlagLoopback != 0 || len(l.Attrs().HardwareAddr) != 6 {
+			if l.Attrs().Flags&net.FlagLoopback != 0 {
+				if err := netlink.LinkSetUp(l); err != nil {
+					return err
+				}
+				continue
+			}
+			if len(l.Attrs().HardwareAddr) != 6 {
 				continue
 			}
 			if err := netlink.LinkSetUp(l); err != nil {

@@ -1,7 +1,8 @@
 //go:build linux
 
-// Command client is /init of the suite's virtual machine: it brings the network up, connects to the test
-// and does what it is told with the kernel's NFS client. It is no part of Muster's product.
+// Command machine is /init of the suite's virtual machines: a client's, which connects to the test and does
+// what it is told with the kernel's NFS client, and a server's, which runs a test. It is no part of Muster's
+// product.
 package main
 
 import (
@@ -22,11 +23,11 @@ import (
 
 func main() {
 	err := run()
-	fmt.Println("client:", err)
+	fmt.Println("machine:", err)
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
 
-// run serves the test until it hangs up.
+// run makes this a machine, and does what its command line says.
 func run() error {
 	for target, kind := range map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs"} {
 		if err := unix.Mount(kind, target, kind, 0, ""); err != nil {
@@ -45,10 +46,33 @@ func run() error {
 	if err := network(param["nfstest.address"]); err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	conn, err := net.DialTimeout("tcp", param["nfstest.server"], time.Minute)
-	if err != nil {
-		return err
+	if param["nfstest.run"] != "" {
+		return runTest(param["nfstest.run"])
 	}
+	for {
+		conn, err := dial(param["nfstest.server"])
+		if err != nil {
+			return err
+		}
+		if err := serve(conn); err != nil {
+			return err
+		}
+	}
+}
+
+// dial connects to the test, which may be on its way as well, or at its next part.
+func dial(address string) (conn net.Conn, err error) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if conn, err = net.DialTimeout("tcp", address, 5*time.Second); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// serve serves the test until it hangs up.
+func serve(conn net.Conn) error {
+	defer conn.Close()
 	in, out := bufio.NewScanner(conn), json.NewEncoder(conn)
 	in.Buffer(nil, 16<<20)
 	held := map[string]*os.File{}
