@@ -37,7 +37,7 @@ func Auto(o Options) (server Exports, why string, err error) {
 	}
 	g := &Ganesha{Dir: o.Dir, Port: o.Port, MountPort: o.MountPort, Logger: o.Logger, Metrics: o.Metrics}
 	if err := g.find(); err != nil {
-		return nil, "", err
+		return nil, "", fmt.Errorf("%w (the kernel's server cannot be used either: %w)", err, kernelErr)
 	}
 	return g, fmt.Sprintf("ganesha: it is installed, and the kernel's server cannot be used (%v)", kernelErr), nil
 }

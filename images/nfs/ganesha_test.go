@@ -60,3 +60,11 @@ func TestGaneshaConforms(t *testing.T) {
 		t.Logf("ganesha.log:\n%s", b)
 	}
 }
+
+func TestAutoSaysWhyNotTheKernel(t *testing.T) {
+	needs(t, "ganesha.nfsd", "rpcbind") // and so it is in a network namespace, see nfstest.Main
+	server, why, err := nfs.Auto(nfs.Options{Dir: t.TempDir()})
+	if _, is := server.(*nfs.Ganesha); err != nil || !is || !strings.Contains(why, "the kernel's server cannot be used (nfs: ") {
+		t.Errorf("Auto = %T (%s), %v", server, why, err)
+	}
+}

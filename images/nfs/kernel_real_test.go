@@ -34,8 +34,8 @@ func TestKernelForReal(t *testing.T) {
 		name string
 		test func(t *testing.T)
 	}{
-		{"conforms", kernelConforms}, {"mounted below", kernelMountedBelow}, {"crash", kernelCrash},
-		{"refuses", kernelRefuses}, {"beside another", kernelBesideAnother},
+		{"conforms", kernelConforms}, {"mounted below", kernelMountedBelow}, {"restart", kernelRestart},
+		{"crash", kernelCrash}, {"refuses", kernelRefuses}, {"auto", kernelAuto}, {"beside another", kernelBesideAnother},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			before := machineState(t)
@@ -197,6 +197,61 @@ func kernelMountedBelow(t *testing.T) {
 	// nfsd holds what it served until its caches are told.
 	if err := unix.Unmount(below, 0); err != nil {
 		t.Errorf("the volume is still in use: %v", err)
+	}
+}
+
+// kernelRestart checks that a node which reads all the time only waits while Muster is restarted.
+func kernelRestart(t *testing.T) {
+	export := nfs.Export{Path: directory(t, t.TempDir()+"/root"), Clients: loopback}
+	k := kernel()
+	stop := serveKernel(t, k, export)
+	m := mountHere(t, k, export.Path)
+	ctx, cancel := context.WithCancel(t.Context())
+	read := make(chan error, 1)
+	go func() { // ends after cancel, or with the first error
+		for ctx.Err() == nil {
+			if _, err := os.ReadFile(m + "/file"); err != nil {
+				read <- err
+				return
+			}
+		}
+		read <- nil
+	}()
+	for range 2 {
+		stop()
+		stop = serveKernel(t, k, export)
+	}
+	cancel()
+	if err := <-read; err != nil {
+		t.Errorf("a node that read during a restart got: %v", err)
+	}
+	if err := unix.Unmount(m, 0); err != nil {
+		t.Error(err)
+	}
+	stop()
+}
+
+// autoOnly makes this test say what Auto picks.
+const autoOnly = "MUSTER_NFS_AUTO"
+
+// kernelAuto checks that the kernel's server is picked where it is, but not for a network namespace, whose
+// clients it does not serve.
+func kernelAuto(t *testing.T) {
+	server, why, err := nfs.Auto(nfs.Options{Dir: t.TempDir()})
+	if os.Getenv(autoOnly) != "" {
+		fmt.Printf("picked %T %v\n", server, err)
+		return
+	}
+	if _, is := server.(*nfs.Kernel); !is || err != nil {
+		t.Errorf("Auto = %T (%s), %v; want the kernel's", server, why, err)
+	}
+	apart := exec.Command("/proc/self/exe", "-test.run", "^TestKernelForReal$/^auto$")
+	apart.Env = append(os.Environ(), autoOnly+"=1")
+	apart.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := apart.CombinedOutput()
+	// nfs-ganesha is not installed here, and would be next.
+	if err != nil || !strings.Contains(string(out), "picked <nil>") || !strings.Contains(string(out), "another network namespace") {
+		t.Errorf("in a network namespace: %v\n%s", err, out)
 	}
 }
 

@@ -1,8 +1,9 @@
 // Package nfs exports images, volumes and state directories over NFS version 3 (RFC 1813) and 4 (RFC 7530).
 //
 // It serves nothing itself: Exports is implemented by Ganesha (nfs-ganesha as a supervised child, which
-// needs no kernel modules), Kernel (the kernel's nfsd, driven by exportfs, beside what the machine exports) and External (somebody else
-// exports; we only know where). Auto picks one and says why. The suite in package nfstest tests them alike.
+// needs no kernel modules), Kernel (the kernel's nfsd, driven by exportfs, beside what the machine exports)
+// and External (somebody else exports; we only know where). Auto picks one and says why. The suite in package
+// nfstest tests them alike.
 //
 // Clients mount with fixed ports and never ask a portmapper. The package deliberately offers no locking
 // over the network (NLM): a node mounts with local locks, since what is shared by nodes is read-only or
