@@ -88,13 +88,8 @@ func (g *Ganesha) find() error {
 
 // Set implements Exports. A child that runs re-reads its configuration; mounts of exports that stay go on.
 func (g *Ganesha) Set(ctx context.Context, exports []Export) error {
-	if err := check(exports); err != nil {
+	if err := checkHere(exports); err != nil {
 		return err
-	}
-	for _, e := range exports {
-		if info, err := os.Stat(e.Path); err != nil || !info.IsDir() {
-			return fmt.Errorf("nfs: export %q: is not a directory: %w", e.Path, fs.ErrNotExist)
-		}
 	}
 	// One at a time: each waits for the child to have read what it wrote.
 	g.setting.Lock()

@@ -79,13 +79,8 @@ func kernelHasNFS(filesystems string) bool {
 // Set implements Exports. While it serves the error wraps fs.ErrExist when the machine itself exports one of
 // the directories to one of the clients.
 func (k *Kernel) Set(ctx context.Context, exports []Export) error {
-	if err := check(exports); err != nil {
+	if err := checkHere(exports); err != nil {
 		return err
-	}
-	for _, e := range exports {
-		if info, err := os.Stat(e.Path); err != nil || !info.IsDir() {
-			return fmt.Errorf("nfs: export %q: is not a directory: %w", e.Path, fs.ErrNotExist)
-		}
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -98,6 +99,19 @@ func check(exports []Export) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkHere is check for a server on this machine, which needs the directories.
+func checkHere(exports []Export) error {
+	if err := check(exports); err != nil {
+		return err
+	}
+	for _, e := range exports {
+		if info, err := os.Stat(e.Path); err != nil || !info.IsDir() {
+			return fmt.Errorf("nfs: export %q: is not a directory: %w", e.Path, fs.ErrNotExist)
+		}
+	}
+	return nil
 }
 
 // covering gives the export that path is in; the deepest one, if they are nested.

@@ -58,7 +58,7 @@ func newBare(t *testing.T, setup func(data string)) *site {
 			s.stop()
 		}
 		if t.Failed() {
-			t.Logf("log of muster serve:\n%s", s.logged())
+			t.Logf("log of muster serve:\n%s", s.log.String())
 		}
 	})
 	return s

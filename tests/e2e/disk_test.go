@@ -58,7 +58,7 @@ func TestFullDisk(t *testing.T) {
 		t.Error("a lease that was not made durable is listed")
 	}
 	for _, want := range []string{"leases could not be made durable", "no space left on device"} {
-		if !strings.Contains(s.logged(), want) {
+		if !strings.Contains(s.log.String(), want) {
 			t.Errorf("the log does not say %q", want)
 		}
 	}

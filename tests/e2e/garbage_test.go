@@ -61,7 +61,7 @@ func TestGarbage(t *testing.T) {
 		t.Errorf("garbage made nodes:\n%s", after)
 	}
 	for _, word := range []string{"panic", "goroutine "} {
-		if strings.Contains(s.logged(), word) {
+		if strings.Contains(s.log.String(), word) {
 			t.Errorf("the log has %q", word)
 		}
 	}

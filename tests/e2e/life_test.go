@@ -54,8 +54,8 @@ func TestStop(t *testing.T) {
 			t.Errorf("the %s did not end with the server", what)
 		}
 	}
-	if errs := strings.Count(s.logged(), "level=ERROR"); errs > 0 {
-		t.Errorf("a clean stop logged %d errors:\n%s", errs, s.logged())
+	if errs := strings.Count(s.log.String(), "level=ERROR"); errs > 0 {
+		t.Errorf("a clean stop logged %d errors:\n%s", errs, s.log.String())
 	}
 	s.start() // and it comes back
 	s.serves(machineMAC(2))
@@ -109,7 +109,7 @@ func TestGaneshaDies(t *testing.T) {
 		})
 	}
 	s.eventually("NFS answers", s.answersNFS)
-	log := s.logged()
+	log := s.log.String()
 	for want, n := range map[string]int{`msg="nfs-ganesha ended"`: 3, "signal: killed": 3, `msg="nfs-ganesha started"`: 4} {
 		if got := strings.Count(log, want); got != n {
 			t.Errorf("the log says %s %d times, want %d:\n%s", want, got, n, log)
@@ -119,7 +119,7 @@ func TestGaneshaDies(t *testing.T) {
 		conf, err := os.ReadFile(filepath.Join(s.dir, "data/run/nfs/ganesha.conf"))
 		return err == nil && strings.Contains(string(conf), "10.77.0.28/30")
 	})
-	if strings.Contains(s.logged(), "exports not changed") {
+	if strings.Contains(s.log.String(), "exports not changed") {
 		t.Error("the exports could not be changed while ganesha was away")
 	}
 	if got := s.metric("muster_nfs_failures_total"); got != 3 {
@@ -164,7 +164,7 @@ func TestInterfaceFlaps(t *testing.T) {
 		s.run("ip", "link", "set", nic+"p", "master", rack.BridgeName)
 		s.serves(machineMAC(3))
 	})
-	if !strings.Contains(s.logged(), "the interface was made anew") {
+	if !strings.Contains(s.log.String(), "the interface was made anew") {
 		t.Error("the log does not say that the interface was made anew")
 	}
 }

@@ -191,8 +191,8 @@ func TestInterfaceCannotServe(t *testing.T) {
 		s := s.in(t)
 		s.run("ip", "addr", "add", "192.0.2.1/24", "dev", rack.BridgeName)
 		s.start()
-		if !strings.Contains(s.logged(), "no address of the interface is in a configured subnet") {
-			t.Errorf("no warning:\n%s", s.logged())
+		if !strings.Contains(s.log.String(), "no address of the interface is in a configured subnet") {
+			t.Errorf("no warning:\n%s", s.log.String())
 		}
 		s.stop()
 	})

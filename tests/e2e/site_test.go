@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -59,9 +58,7 @@ type site struct {
 
 	serve  *exec.Cmd
 	exited chan struct{} // closed when serve has ended
-
-	mu  sync.Mutex // guards log
-	log bytes.Buffer
+	log    screen        // of every serve so far
 }
 
 // newSite makes a rack, starts muster serve in it and declares rackYAML.
@@ -114,7 +111,7 @@ func write(t *testing.T, path, text string) {
 func (s *site) start() {
 	s.t.Helper()
 	cmd := s.rack.Command(context.Background(), filepath.Join(work.bin, "muster"), "--config", filepath.Join(s.dir, "muster.yaml"), "serve")
-	cmd.Stdout, cmd.Stderr = s, s
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -130,9 +127,9 @@ func (s *site) start() {
 		}
 		select {
 		case <-s.exited:
-			s.t.Fatalf("muster serve ended: %v\n%s", cmd.ProcessState, s.logged())
+			s.t.Fatalf("muster serve ended: %v\n%s", cmd.ProcessState, &s.log)
 		case <-deadline:
-			s.t.Fatalf("muster serve does not answer\n%s", s.logged())
+			s.t.Fatalf("muster serve does not answer\n%s", &s.log)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -144,7 +141,7 @@ func (s *site) stop() {
 	select {
 	case <-s.exited:
 		if !s.serve.ProcessState.Success() && !s.t.Failed() {
-			s.t.Errorf("muster serve ended with %v after SIGTERM\n%s", s.serve.ProcessState, s.logged())
+			s.t.Errorf("muster serve ended with %v after SIGTERM\n%s", s.serve.ProcessState, &s.log)
 		}
 	case <-time.After(30 * time.Second):
 		s.t.Error("muster serve did not stop within 30 s of SIGTERM")
@@ -157,19 +154,6 @@ func (s *site) stop() {
 func (s *site) kill() {
 	_ = s.serve.Process.Kill()
 	<-s.exited
-}
-
-// Write collects the server's log.
-func (s *site) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(p)
-}
-
-func (s *site) logged() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.String()
 }
 
 // muster runs one command of the operator's.
@@ -270,5 +254,5 @@ func (s *site) dump() {
 			}
 		}
 	}
-	s.t.Logf("consoles and timelines:\n%s\nlog of muster serve:\n%s", b.String(), s.logged())
+	s.t.Logf("consoles and timelines:\n%s\nlog of muster serve:\n%s", b.String(), &s.log)
 }
