@@ -245,15 +245,15 @@ func (s *suite) madeLater(t *testing.T) {
 func (s *suite) set(t *testing.T) {
 	ctx := t.Context()
 	held := s.mounted(t, s.path("images/web/7/tree"))
-	m, err := s.Mount(s.path("later"))
-	if err == nil {
+	if _, err := s.Mount(s.path("later")); err == nil {
 		t.Fatal("Mount gave a path that is not exported")
 	}
 	more := append(slices.Clone(s.exports), nfs.Export{Path: s.path("later"), Clients: theClient, NoRootSquash: true})
 	if err := s.Set(ctx, more); err != nil {
 		t.Fatal(err)
 	}
-	if m, err = s.Mount(s.path("later")); err != nil {
+	m, err := s.Mount(s.path("later"))
+	if err != nil {
 		t.Fatal(err)
 	}
 	if a := s.mount(m, s.version, "/mnt/added"); a.Error != "" {
