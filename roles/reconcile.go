@@ -132,7 +132,7 @@ func (c *Reconciler) interval(tx Tx, n Node, b Boot) (d time.Duration, ok bool) 
 		return bootInterval, mayServe(n, b, c.Registry.now())
 	case StateReady:
 	case StateFailed:
-		if order(b.Step) < order(StepSwitchRoot) {
+		if order(b.Step) < order(StepSwitchRoot) && !servesOn(tx, n, b) {
 			return 0, false
 		}
 	default:
@@ -144,6 +144,21 @@ func (c *Reconciler) interval(tx Tx, n Node, b Boot) (d time.Duration, ok bool) 
 		return 0, false
 	}
 	return role.Health.Interval.Or(DefaultInterval), true
+}
+
+// servesOn reports whether what answers at n's address may be what n served before b: b never came to an
+// agent, and n was ready in the same slot before. A DISCOVER with the MAC of a machine that serves proves
+// little; a machine that did restart answers no more.
+func servesOn(tx Tx, n Node, b Boot) bool {
+	if order(b.Step) >= order(StepHello) {
+		return false
+	}
+	for before := range tx.BootsOf(n.MAC) {
+		if before.ID != b.ID && order(before.Step) >= order(StepHello) {
+			return before.Ready && before.Slot == n.Slot
+		}
+	}
+	return false
 }
 
 // lostWords is how long the agent of a boot that has its spec must be silent before a service that answers

@@ -412,3 +412,22 @@ func TestReleaseForgetReplace(t *testing.T) {
 		t.Errorf("a forgotten machine is one never seen, got %+v", o)
 	}
 }
+
+// TestServesOn: a DISCOVER with the MAC of a node that serves proves little. When nothing follows it, and the
+// node still answers, it is ready again before anybody could take its slot.
+func TestServesOn(t *testing.T) {
+	r := newRack(t)
+	r.powerOn(mac(1))
+	r.check(1, nil)
+	r.wantNode("web-01", "web-01", roles.StateReady)
+	r.now = r.now.Add(time.Second)
+	spoof := roles.Sighting{MAC: mac(1), Time: r.now, Step: roles.StepDiscover, Boots: true}
+	if err := r.Observe(t.Context(), []roles.Sighting{spoof}); err != nil {
+		t.Fatal(err)
+	}
+	r.check(3, nil)
+	r.wantNode("web-01", "web-01", roles.StateBooting)
+	r.now = r.now.Add(11 * time.Minute)
+	r.check(2, nil)
+	r.wantNode("web-01", "web-01", roles.StateReady)
+}
