@@ -70,7 +70,8 @@ type HTTPBoot struct {
 	// Templates is a directory with *.ipxe files that replace the built-in scripts of the same name. Empty
 	// means that there are none.
 	Templates string `mapstructure:"templates"`
-	// Files is a directory of the operator's own, served under /files/. Empty means none.
+	// Files is a directory of the operator's own, served by HTTP under /files/ and by TFTP. Empty means
+	// files in Data.
 	Files string `mapstructure:"files"`
 }
 

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"muster/cmd/muster/config"
@@ -40,8 +42,6 @@ type Options struct {
 	Version string
 	// Log; nil is silent.
 	Log *slog.Logger
-	// Ready is called once everything listens; nil is not.
-	Ready func()
 }
 
 // server is one boot server: the parts, and what they share.
@@ -110,9 +110,6 @@ func (s *server) prepare() error {
 		}
 	}
 	s.catalog = &images.Catalog{Dir: s.path("images")}
-	if err := s.catalog.Clean(); err != nil {
-		return err
-	}
 	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err
 }
@@ -123,6 +120,10 @@ func (s *server) path(elem ...string) string {
 
 // assemble makes the parts. Nothing listens yet.
 func (s *server) assemble() error {
+	// Only now is it sure that no other server works with this data.
+	if err := s.catalog.Clean(); err != nil {
+		return err
+	}
 	s.registry = &roles.Registry{
 		Store: s.store, Images: s.catalog, Library: s.library.roles, Power: map[string]roles.Driver{}, Log: s.log,
 	}
@@ -135,6 +136,7 @@ func (s *server) assemble() error {
 		s.registry.DefaultPower = "lab"
 	}
 	s.recorder = &roles.Recorder{Registry: s.registry}
+	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "muster_serve_sightings_dropped_total", Help: "Sightings of machines that found the queue full.",
 	}, func() float64 { return float64(s.recorder.Dropped()) }))
@@ -157,7 +159,7 @@ func (s *server) assemble() error {
 		Log:    s.log.With("service", "radv"), Metrics: s.metrics,
 	}
 	programs := os.DirFS(s.Config.TFTPD.IPXE)
-	files, err := os.OpenRoot(s.path("files"))
+	files, err := os.OpenRoot(cmp.Or(s.Config.HTTPBoot.Files, s.path("files")))
 	if err != nil {
 		return fmt.Errorf("operator's files: %w", err)
 	}
@@ -228,9 +230,6 @@ func (s *server) run(ctx context.Context) error {
 		return (&roles.Reconciler{Registry: s.registry, Checker: health.Checker{}}).Run(ctx)
 	})
 	s.log.Info("muster serves", "interfaces", s.Config.DHCPD.Interfaces, "socket", s.Config.API.Socket, "nfs", s.exportsBy)
-	if s.Ready != nil {
-		s.Ready()
-	}
 	return g.Wait()
 }
 
