@@ -75,6 +75,7 @@ func (p *program) newLabAddCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "add [NAME]", Short: "put a machine into the lab, and switch it on with --on", Args: wants("[NAME]")}
 	var spec rack.MachineSpec
 	firmware := cmd.Flags().String("firmware", string(rack.BIOS), "bios, uefi or uefi-http")
+	nic := cmd.Flags().String("nic", string(rack.Virtio), "network card: virtio, e1000e, e1000, vmxnet3 or rtl8139 (Intel's and Realtek's want the full kernel)")
 	mac := cmd.Flags().String("mac", "", "MAC of its network card (default: a generated one)")
 	cmd.Flags().IntVar(&spec.MemoryMiB, "memory", 0, "MiB of memory (default 768)")
 	cmd.Flags().IntVar(&spec.CPUs, "cpus", 0, "processors (default 2)")
@@ -86,6 +87,7 @@ func (p *program) newLabAddCommand() *cobra.Command {
 		if spec.Firmware = rack.Firmware(*firmware); spec.Firmware != rack.BIOS && spec.Firmware != rack.UEFI && spec.Firmware != rack.UEFIHTTP {
 			return usageError{cmd, fmt.Errorf("--firmware %q: want bios, uefi or uefi-http", *firmware)}
 		}
+		spec.NIC = rack.NIC(*nic)
 		if *mac != "" {
 			if spec.MAC, err = roles.ParseMAC(*mac); err != nil {
 				return usageError{cmd, fmt.Errorf("--mac: %w", err)}
