@@ -41,7 +41,7 @@ type Kernel struct {
 	exports           []Export   // wanted
 	table             exportTable
 	serving           bool
-	gone              bool // the server that is not ours was stopped
+	gone              bool // the server was found stopped
 	nfsPort, mntdPort int  // of servers that ran before us; 0: none did
 }
 
@@ -242,14 +242,28 @@ func (k *Kernel) mend(ctx context.Context, ours bool) error {
 			return err
 		}
 	}
-	if ours && !nfsdRuns() {
-		k.log().Warn("the kernel's NFS server was stopped: starting it again")
-		k.Metrics.failure()
-		k.nfsPort = 0
-		return k.startNFSD(ctx)
+	if ours {
+		return k.revive(ctx)
 	}
 	k.watch(ctx)
 	return nil
+}
+
+// revive starts a server of ours that somebody stopped, but not at once: nfs-server.service takes all exports
+// away right after it stops the server, and nodes must not meet it in between. The caller holds mu.
+func (k *Kernel) revive(ctx context.Context) error {
+	switch {
+	case nfsdRuns():
+		k.gone = false
+		return nil
+	case !k.gone:
+		k.gone = true
+		k.log().Warn("the kernel's NFS server was stopped: starting it again", "in", keepEvery)
+		k.Metrics.failure()
+		return nil
+	}
+	k.nfsPort = 0
+	return k.startNFSD(ctx)
 }
 
 // watch follows a server and a mountd that are not ours. The caller holds mu.

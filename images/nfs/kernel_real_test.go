@@ -95,18 +95,26 @@ func serveKernel(t *testing.T, k *nfs.Kernel, exports ...nfs.Export) (stop func(
 	if err := k.Set(ctx, exports); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan error, 1)
-	go func() { done <- k.Serve(ctx) }() // ends with ctx
-	ready, end := context.WithTimeout(ctx, patience)
-	defer end()
-	if err := k.Ready(ready); err != nil {
+	var err error
+	done := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(done)
+		err = k.Serve(ctx)
+	}()
+	end := func() {
 		cancel()
-		t.Fatal(errors.Join(err, <-done))
+		<-done
+	}
+	t.Cleanup(end) // a part that fails leaves the machine to the next
+	ready, give := context.WithTimeout(ctx, patience)
+	defer give()
+	if e := k.Ready(ready); e != nil {
+		end()
+		t.Fatal(errors.Join(e, err))
 	}
 	return func() {
 		t.Helper()
-		cancel()
-		if err := <-done; err != nil {
+		if end(); err != nil {
 			t.Errorf("Serve = %v", err)
 		}
 	}
@@ -217,10 +225,8 @@ func kernelRestart(t *testing.T) {
 		}
 		read <- nil
 	}()
-	for range 2 {
-		stop()
-		stop = serveKernel(t, k, export)
-	}
+	stop()
+	stop = serveKernel(t, k, export)
 	cancel()
 	if err := <-read; err != nil {
 		t.Errorf("a node that read during a restart got: %v", err)
@@ -352,8 +358,8 @@ func kernelBesideAnother(t *testing.T) {
 	before := machineState(t)
 	t.Run("conforms", func(t *testing.T) {
 		nfstest.Run(t, t.TempDir(), func(t *testing.T) nfstest.Server {
-			// An operator has changed /etc/exports.
-			return nfstest.Server{Exports: kernel(), Kill: func() { runs(t, "exportfs", "-ra") }}
+			// An operator has changed /etc/exports. Nodes mount with version 3.
+			return nfstest.Server{Exports: kernel(), Kill: func() { runs(t, "exportfs", "-ra") }, Versions: []string{"3"}}
 		})
 	})
 	if after := machineState(t); after != before {

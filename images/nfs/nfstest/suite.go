@@ -26,6 +26,8 @@ type Server struct {
 	nfs.Exports
 	// Kill ends the server's process without warning; nil: there is none of ours.
 	Kill func()
+	// Versions of NFS to mount with; nil means 3 and 4.1.
+	Versions []string
 }
 
 var (
@@ -45,7 +47,10 @@ func Run(t *testing.T, dir string, make func(t *testing.T) Server) {
 		{Path: s.path("foreign"), NoRootSquash: true, Clients: others},
 	}
 	s.serve(t)
-	for _, v := range []string{"3", "4.1"} {
+	if s.Versions == nil {
+		s.Versions = []string{"3", "4.1"}
+	}
+	for _, v := range s.Versions {
 		s.version = v
 		t.Run("v"+v+"/read-only", s.readOnly)
 		t.Run("v"+v+"/read-write", s.readWrite)
