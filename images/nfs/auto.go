@@ -30,7 +30,8 @@ type Options struct {
 // External is never picked: only an operator knows of it. What was picked is not changed while it serves: one
 // that fails then says so, and another would give other file handles.
 func Auto(o Options) (server Exports, why string, err error) {
-	k := &Kernel{Port: o.Port, MountPort: o.MountPort, Logger: o.Logger, Metrics: o.Metrics}
+	// Nodes that run must live through a restart of ours.
+	k := &Kernel{Port: o.Port, MountPort: o.MountPort, Leave: true, Logger: o.Logger, Metrics: o.Metrics}
 	kernelErr := k.find()
 	if kernelErr == nil {
 		return k, "kernel: this kernel has nfsd, and its tools are installed", nil

@@ -28,7 +28,7 @@ func (s *server) pickExports() (nfs.Exports, string, error) {
 	case "ganesha":
 		return &nfs.Ganesha{Dir: o.Dir, Port: o.Port, MountPort: o.MountPort, Logger: o.Logger, Metrics: o.Metrics}, "ganesha: configured", nil
 	case "kernel":
-		return &nfs.Kernel{Port: o.Port, MountPort: o.MountPort, Logger: o.Logger}, "kernel: configured", nil
+		return &nfs.Kernel{Port: o.Port, MountPort: o.MountPort, Leave: true, Logger: o.Logger, Metrics: o.Metrics}, "kernel: configured", nil
 	case "external":
 		x := &nfs.External{Server: c.Address, Port: o.Port, MountPort: o.MountPort}
 		if c.Path != "" {
