@@ -46,6 +46,10 @@ type Ganesha struct {
 	lastErr string        // the child's last serious message
 }
 
+// mtab is there on every machine that systemd has started, but not in a bare container or chroot; without it
+// nfs-ganesha starts, and refuses every mount.
+const mtab = "/etc/mtab"
+
 // reloadTimeout bounds a re-read of the exports, which takes milliseconds.
 const reloadTimeout = 20 * time.Second
 
@@ -79,6 +83,9 @@ func (g *Ganesha) find() error {
 	}
 	if _, err := exec.LookPath(g.Program); err != nil || g.plugin == "" {
 		return fmt.Errorf("nfs: nfs-ganesha is not installed: apt-get install nfs-ganesha nfs-ganesha-vfs (make setup does): %w", fs.ErrNotExist)
+	}
+	if _, err := os.Stat(mtab); err != nil {
+		return fmt.Errorf("nfs: nfs-ganesha finds file systems in %s, which is missing: ln -s /proc/self/mounts %[1]s (make setup does): %w", mtab, fs.ErrNotExist)
 	}
 	if _, err := exec.LookPath("rpcbind"); err != nil {
 		return fmt.Errorf("nfs: rpcbind, which nfs-ganesha needs, is not installed: apt-get install rpcbind (make setup does): %w", fs.ErrNotExist)
