@@ -1,12 +1,14 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -254,7 +256,7 @@ func (a *applier) node(d NodeDeclaration) error {
 	if err != nil {
 		return err
 	}
-	return operator(a.tx, n, a.now, fmt.Sprintf("assigned to %s by a declaration%s", firstOf(d.Slot, "pool "+d.Pool), wasIn(from)))
+	return operator(a.tx, n, a.now, fmt.Sprintf("assigned to %s by a declaration%s", cmp.Or(d.Slot, "pool "+d.Pool), wasIn(from)))
 }
 
 // declared is what an operator said of n.
@@ -292,7 +294,7 @@ func fields(v any) map[string]string {
 		value := doc.Content[i+1]
 		flow(value)
 		text, _ := yaml.Marshal(value)
-		out[doc.Content[i].Value] = trimLine(text)
+		out[doc.Content[i].Value] = strings.TrimRight(string(text), "\n")
 	}
 	return out
 }
@@ -302,11 +304,4 @@ func flow(n *yaml.Node) {
 	for _, c := range n.Content {
 		flow(c)
 	}
-}
-
-func trimLine(b []byte) string {
-	for len(b) > 0 && b[len(b)-1] == '\n' {
-		b = b[:len(b)-1]
-	}
-	return string(b)
 }

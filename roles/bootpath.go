@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -93,7 +94,7 @@ func (r *Registry) moveLater(tx Tx, n Node, now time.Time) (Node, error) {
 	if n, err = settleLater(tx, n, now); err != nil {
 		return n, err
 	}
-	return n, r.moved(tx, n, from, firstOf(n.Joined, n.Why), now)
+	return n, r.moved(tx, n, from, cmp.Or(n.Joined, n.Why), now)
 }
 
 func (r *Registry) moved(tx Tx, n Node, from, why string, now time.Time) error {
@@ -149,7 +150,7 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 				b.Image = t.Image.Ref.String()
 			}
 		}
-		ev := Event{Time: now, Step: StepScript, Message: firstOf(n.Joined, n.Why)}
+		ev := Event{Time: now, Step: StepScript, Message: cmp.Or(n.Joined, n.Why)}
 		if t.Retry != "" {
 			ev.Error = t.Retry
 		}
@@ -160,7 +161,7 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 		return nil
 	})
 	if err == nil {
-		r.log().Info("script", "mac", mac, "node", t.Node.Slot, "pool", t.Node.Pool, "image", t.Image.Ref, "why", firstOf(t.Node.Joined, t.Node.Why))
+		r.log().Info("script", "mac", mac, "node", t.Node.Slot, "pool", t.Node.Pool, "image", t.Image.Ref, "why", cmp.Or(t.Node.Joined, t.Node.Why))
 	}
 	return t, err
 }
@@ -375,18 +376,11 @@ func newToken() string {
 
 // describe puts the facts of a hello into a sentence.
 func (f Facts) describe() string {
-	s := fmt.Sprintf("%s %s", firstOf(f.Manufacturer, "unknown maker"), firstOf(f.Product, "unknown model"))
+	s := fmt.Sprintf("%s %s", cmp.Or(f.Manufacturer, "unknown maker"), cmp.Or(f.Product, "unknown model"))
 	if i := f.Inventory; i != nil {
 		s += fmt.Sprintf(", %d CPUs, %d MiB, %d NICs, %d disks", i.CPUs, i.Memory, len(i.NICs), len(i.Disks))
 	}
 	return s
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // sentence is an error's text for people: without the io/fs kind at its end.

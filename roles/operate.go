@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -124,7 +125,7 @@ func (r *Registry) Assign(ctx context.Context, key, pool, slot string) (out Node
 		if out, err = r.reassign(tx, n, pool, slot); err != nil {
 			return err
 		}
-		return operator(tx, out, now, fmt.Sprintf("assigned to %s%s", firstOf(slot, "pool "+pool), wasIn(from)))
+		return operator(tx, out, now, fmt.Sprintf("assigned to %s%s", cmp.Or(slot, "pool "+pool), wasIn(from)))
 	})
 	if err == nil {
 		r.log().Info("node assigned", "mac", out.MAC, "node", out.Slot, "pool", pool, "state", out.State)
@@ -148,7 +149,7 @@ func (r *Registry) reassign(tx Tx, n Node, pool, slot string) (Node, error) {
 		n.Joined = "assigned to pool " + pool + " by an operator"
 		return n, tx.Nodes().Put(n)
 	case has && (n.State == StateReady || n.State == StateBooting || n.State == StateDraining):
-		n.enter(StateDraining, fmt.Sprintf("moves from %s to %s at its next boot", n.Slot, firstOf(slot, pool)), now)
+		n.enter(StateDraining, fmt.Sprintf("moves from %s to %s at its next boot", n.Slot, cmp.Or(slot, pool)), now)
 		return n, tx.Nodes().Put(n)
 	}
 	n, err := vacate(tx, n, now)

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -117,7 +118,7 @@ func (r *Registry) driver(n Node) (Driver, string, error) {
 	name, target := r.DefaultPower, n.MAC.String()
 	if n.Power != nil {
 		name = n.Power.Driver
-		target = firstOf(n.Power.Target, target)
+		target = cmp.Or(n.Power.Target, target)
 	}
 	if name == "" {
 		return nil, "", fmt.Errorf("roles: node %s has no power driver; declare one: power: {driver: …}: %w", n.MAC, fs.ErrInvalid)

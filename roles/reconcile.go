@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -107,13 +108,7 @@ func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, s
 				silent = append(silent, n)
 				continue
 			}
-			interval, ok := c.interval(tx, n, b)
-			if !ok || now.Sub(last[n.MAC]) < interval {
-				continue
-			}
-			p, _ := tx.Pools().Get(n.Pool)
-			role, err := c.Registry.effective(tx, p.Role)
-			if err == nil {
+			if role, ok := c.checked(tx, n, b); ok && now.Sub(last[n.MAC]) >= pause(n, role) {
 				tasks = append(tasks, task{n, b, role})
 			}
 		}
@@ -122,28 +117,33 @@ func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, s
 	return tasks, silent, err
 }
 
-// interval is the pause between two checks of n; ok is false for a node that is not to be checked.
-func (c *Reconciler) interval(tx Tx, n Node, b Boot) (d time.Duration, ok bool) {
+// checked gives the role by which n is checked; ok is false for a node that is not to be checked now.
+func (c *Reconciler) checked(tx Tx, n Node, b Boot) (role Role, ok bool) {
 	if n.Slot == "" || n.Pool == "" {
-		return 0, false
+		return role, false
 	}
 	switch n.State {
 	case StateBooting:
-		return bootInterval, mayServe(n, b, c.Registry.now())
+		ok = mayServe(n, b, c.Registry.now())
 	case StateReady:
+		ok = true
 	case StateFailed:
-		if order(b.Step) < order(StepSwitchRoot) && !servesOn(tx, n, b) {
-			return 0, false
-		}
-	default:
-		return 0, false
+		ok = order(b.Step) >= order(StepSwitchRoot) || servesOn(tx, n, b)
+	}
+	if !ok {
+		return role, false
 	}
 	p, _ := tx.Pools().Get(n.Pool)
 	role, err := c.Registry.effective(tx, p.Role)
-	if err != nil || role.Health == nil {
-		return 0, false
+	return role, err == nil && (n.State == StateBooting || role.Health != nil)
+}
+
+// pause is the time between two checks of n.
+func pause(n Node, role Role) time.Duration {
+	if n.State == StateBooting {
+		return bootInterval
 	}
-	return role.Health.Interval.Or(DefaultInterval), true
+	return role.Health.Interval.Or(DefaultInterval)
 }
 
 // servesOn reports whether what answers at n's address may be what n served before b: b never came to an
@@ -322,7 +322,7 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 		if !ok || !c.isSilent(n, b, now) {
 			return nil
 		}
-		why := fmt.Sprintf("no sign of life since step %s; %s", firstOf(string(b.Step), "power"), r.advice(b))
+		why := fmt.Sprintf("no sign of life since step %s; %s", cmp.Or(string(b.Step), "power"), r.advice(b))
 		if n.Why != "" {
 			why += " (" + n.Why + ")"
 		}

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -64,7 +65,7 @@ func (r *Registry) reported(tx Tx, n *Node, b *Boot, ev Event) error {
 		switch ev.Step {
 		case StepFail:
 			b.Ended = ev.Time
-			n.outcome(StateFailed, firstOf(ev.Error, ev.Message), ev.Time)
+			n.outcome(StateFailed, cmp.Or(ev.Error, ev.Message), ev.Time)
 		case StepReboot:
 			b.Ended = ev.Time
 			n.outcome(StateBooting, ev.Message, ev.Time)

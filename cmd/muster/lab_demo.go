@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"muster/cmd/muster/config"
 	"muster/cmd/muster/serve"
 	"muster/images"
 	"muster/roles"
@@ -110,12 +109,8 @@ func (p *program) demoImage(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
-	c, err := config.Load(l.file("muster.yaml"))
-	if err != nil {
-		return err
-	}
 	began, last, stage := p.now(), -10, ""
-	_, err = serve.BuildLocal(ctx, c, findAgent(), d, "web", func(b api.BuildProgress) {
+	_, err = serve.BuildLocal(ctx, l.config, findAgent(), d, "web", func(b api.BuildProgress) {
 		// A line for every stage and every tenth of the whole: hundreds would hide what matters.
 		if b.Step != stage || b.Percent >= last+10 {
 			last, stage = b.Percent, b.Step

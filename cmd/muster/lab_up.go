@@ -44,6 +44,7 @@ pools:
 // lab is a virtual rack with a boot server in it.
 type lab struct {
 	data   string
+	config *config.Config
 	rack   *rack.Rack
 	client *api.Client
 	serve  *exec.Cmd
@@ -78,23 +79,18 @@ func newLab(data string) (*lab, error) {
 			return nil, err
 		}
 	}
-	c, err := config.Load(l.file("muster.yaml"))
-	if err != nil {
+	if l.config, err = config.Load(l.file("muster.yaml")); err != nil {
 		return nil, err
 	}
-	if c.Power.Lab == nil {
+	if l.config.Power.Lab == nil {
 		return nil, fmt.Errorf("%s: power.lab.socket is missing: a lab needs it", l.file("muster.yaml"))
 	}
-	l.client = api.Dial(c.API.Socket)
+	l.client = api.Dial(l.config.API.Socket)
 	return l, nil
 }
 
 // up makes the rack and starts the server in it. Close ends both.
 func (l *lab) up(ctx context.Context) (err error) {
-	c, err := config.Load(l.file("muster.yaml"))
-	if err != nil {
-		return err
-	}
 	if _, err := l.client.Version(ctx); err == nil {
 		return fmt.Errorf("a lab with the data directory %s is up already; muster lab down ends it", l.data)
 	}
@@ -106,7 +102,7 @@ func (l *lab) up(ctx context.Context) (err error) {
 			l.Close()
 		}
 	}()
-	go func() { _ = l.rack.ServeLab(ctx, c.Power.Lab.Socket) }() // ends with ctx, or with the rack
+	go func() { _ = l.rack.ServeLab(ctx, l.config.Power.Lab.Socket) }() // ends with ctx, or with the rack
 	exe, err := os.Executable()
 	if err != nil {
 		return err

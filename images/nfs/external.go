@@ -1,6 +1,7 @@
 package nfs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -52,7 +53,7 @@ func (x *External) Ready(ctx context.Context) error {
 	if x.Server.IsValid() && !x.Server.IsLoopback() {
 		return nil
 	}
-	return untilAnswers(ctx, or(x.Port, Port), or(x.MountPort, MountPort))
+	return untilAnswers(ctx, cmp.Or(x.Port, Port), cmp.Or(x.MountPort, MountPort))
 }
 
 // Mount implements Exports.
@@ -71,5 +72,5 @@ func (x *External) Mount(path string) (Mount, error) {
 		}
 	}
 	// What the other server can do is not known: ask for the least.
-	return Mount{x.Server, there, or(x.Port, Port), or(x.MountPort, MountPort), noACL}, nil
+	return Mount{x.Server, there, cmp.Or(x.Port, Port), cmp.Or(x.MountPort, MountPort), noACL}, nil
 }

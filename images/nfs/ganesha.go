@@ -1,6 +1,7 @@
 package nfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,15 +54,8 @@ const mtab = "/etc/mtab"
 // reloadTimeout bounds a re-read of the exports, which takes milliseconds.
 const reloadTimeout = 20 * time.Second
 
-func (g *Ganesha) port() int      { return or(g.Port, Port) }
-func (g *Ganesha) mountPort() int { return or(g.MountPort, MountPort) }
-
-func or(v, def int) int {
-	if v == 0 {
-		return def
-	}
-	return v
-}
+func (g *Ganesha) port() int      { return cmp.Or(g.Port, Port) }
+func (g *Ganesha) mountPort() int { return cmp.Or(g.MountPort, MountPort) }
 
 func (g *Ganesha) configPath() string { return filepath.Join(g.Dir, "ganesha.conf") }
 

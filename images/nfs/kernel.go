@@ -1,6 +1,7 @@
 package nfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -179,7 +180,7 @@ func (k *Kernel) meet(ctx context.Context, ours bool) (mountd *child, err error)
 	if k.mntdPort != 0 {
 		return nil, nil
 	}
-	port := or(k.MountPort, MountPort)
+	port := cmp.Or(k.MountPort, MountPort)
 	if err := free(port); err != nil {
 		return nil, err
 	}
@@ -274,7 +275,7 @@ func (k *Kernel) watch(ctx context.Context) {
 			k.log().Error("this machine's NFS server was stopped, and not by Muster: nodes wait until it is started again")
 			k.Metrics.failure()
 		} else {
-			k.nfsPort = or(nfsdPort(), k.nfsPort)
+			k.nfsPort = cmp.Or(nfsdPort(), k.nfsPort)
 			k.log().Info("this machine's NFS server is back", "port", k.nfsPort)
 		}
 	}
@@ -310,7 +311,7 @@ func (k *Kernel) end(ctx context.Context, claim *claim, ours bool, err error) er
 
 // ports are those that clients mount by. The caller holds mu.
 func (k *Kernel) ports() (nfs, mountd int) {
-	return or(k.nfsPort, or(k.Port, Port)), or(k.mntdPort, or(k.MountPort, MountPort))
+	return cmp.Or(k.nfsPort, cmp.Or(k.Port, Port)), cmp.Or(k.mntdPort, cmp.Or(k.MountPort, MountPort))
 }
 
 // Ready implements Exports.

@@ -1,6 +1,7 @@
 package nfs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,16 +107,16 @@ func listedPort(list string) int {
 
 // startNFSD starts the kernel's server.
 func (k *Kernel) startNFSD(ctx context.Context) error {
-	if err := free(or(k.Port, Port)); err != nil {
+	if err := free(cmp.Or(k.Port, Port)); err != nil {
 		return err
 	}
 	err := k.run(ctx, "rpc.nfsd", "--no-udp", "--tcp", "--nfs-version", "3", "--nfs-version", "4",
-		"--port", strconv.Itoa(or(k.Port, Port)), strconv.Itoa(nfsdThreads))
+		"--port", strconv.Itoa(cmp.Or(k.Port, Port)), strconv.Itoa(nfsdThreads))
 	if err != nil {
 		return err
 	}
 	k.Metrics.start()
-	k.log().Info("the kernel's NFS server started", "port", or(k.Port, Port))
+	k.log().Info("the kernel's NFS server started", "port", cmp.Or(k.Port, Port))
 	// For 90 seconds version 4 clients could only reclaim locks: no node holds any here.
 	if err := os.WriteFile(filepath.Join(nfsdDir, "v4_end_grace"), []byte("Y"), 0); err != nil {
 		k.log().Warn("version 4 clients wait until the server's grace period ends (90 s)", "err", err)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func tryMount(ctx context.Context, server netip.Addr, x Export) (fix string, err
 	default:
 		return "see the NFS server's log", fmt.Errorf("mountd answers %d", status)
 	}
-	nfs, err := dialRPC(ctx, server, or(x.Port, 2049))
+	nfs, err := dialRPC(ctx, server, cmp.Or(x.Port, 2049))
 	if err != nil {
 		return down, err
 	}
@@ -73,7 +74,7 @@ func tryMount(ctx context.Context, server netip.Addr, x Export) (fix string, err
 
 // mountHandle makes the MNT call and takes it back, so that the server lists no client that never was.
 func mountHandle(ctx context.Context, server netip.Addr, x Export) (handle []byte, status uint32, err error) {
-	mountd, err := dialRPC(ctx, server, or(x.MountPort, 20048))
+	mountd, err := dialRPC(ctx, server, cmp.Or(x.MountPort, 20048))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -91,11 +92,4 @@ func mountHandle(ctx context.Context, server netip.Addr, x Export) (handle []byt
 		err = errAnswer
 	}
 	return handle, status, err
-}
-
-func or(v, def int) int {
-	if v == 0 {
-		return def
-	}
-	return v
 }
