@@ -19,6 +19,11 @@ type Director interface {
 	// Poll answers again. It may wait for an answer until ctx ends (agent.PollHold at most); the agent
 	// asks again after that, whether Poll returned the reply to wait or ctx's error.
 	Poll(ctx context.Context, p agent.Poll) (agent.Reply, error)
+	// Claim redeems a boot's token; it is asked over TLS only.
+	Claim(ctx context.Context, c agent.Claim) (agent.Claimed, error)
+	// Present takes a word of a node's running system and answers with what to do, over TLS only. Like Poll,
+	// it may wait until ctx ends.
+	Present(ctx context.Context, p agent.Present) (agent.NodeOrders, error)
 	// Report takes a node's events. The agent repeats what was not answered: Event.Seq tells.
 	Report(ctx context.Context, r agent.Report) error
 }
@@ -85,6 +90,8 @@ type Script struct {
 	Token   string
 	Address netip.Prefix
 	Gateway netip.Addr
+	// Key and Pin become agent.ParamKey and agent.ParamPin; empty ones are left out.
+	Key, Pin string
 	// Servers are the base URLs of more boot servers; this one always comes first.
 	Servers []string
 }

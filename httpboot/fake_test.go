@@ -84,3 +84,11 @@ func (d dirImages) Open(name string, version int, file string) (*os.File, error)
 	}
 	return f, nil
 }
+
+func (d *fixedDirector) Claim(context.Context, agent.Claim) (agent.Claimed, error) {
+	return agent.Claimed{}, nil
+}
+
+func (d *fixedDirector) Present(context.Context, agent.Present) (agent.NodeOrders, error) {
+	return agent.NodeOrders{}, nil
+}

@@ -23,6 +23,8 @@ type Builder struct {
 	Agent string
 	// Mmdebstrap is the program; empty means mmdebstrap, from PATH.
 	Mmdebstrap string
+	// Sources are what images can be imported from, by the word before the colon of Recipe.From.
+	Sources map[string]Source
 	// Etc is the host's /etc, of which the package sources are read; nil means the real one.
 	Etc fs.FS
 	// Logger gets a line for each build; nil is silent. What the build's programs say is in its own log.
@@ -122,7 +124,11 @@ func (w *build) run(ctx context.Context) (Image, error) {
 		return Image{}, err
 	}
 	w.progress.enter(StagePrepare, "reading package lists")
-	if err := w.debootstrap(ctx, tree); err != nil {
+	root := w.debootstrap
+	if w.recipe.From != "" {
+		root = w.fill
+	}
+	if err := root(ctx, tree); err != nil {
 		return Image{}, err
 	}
 	if err := keepPackages(tree, w.archives()); err != nil {
@@ -136,15 +142,7 @@ func (w *build) run(ctx context.Context) (Image, error) {
 	if err := w.kernel(tree); err != nil {
 		return Image{}, err
 	}
-	w.progress.enter(StageManifest, "digesting every file")
-	t, err := writeManifest(ctx, w.dir)
-	if err != nil {
-		return Image{}, err
-	}
-	w.img.Digest, w.img.Files, w.img.Size = t.digest, t.files, t.size
-	w.progress.enter(StagePublish, "writing to disk")
-	w.img.Built = time.Now().UTC().Truncate(time.Second)
-	img, err := w.Catalog.publish(w.dir, w.img)
+	img, err := w.Catalog.finish(ctx, w.dir, w.img, w.progress.enter)
 	if err != nil {
 		return Image{}, err
 	}

@@ -2,6 +2,7 @@ package images
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,9 @@ import (
 type Catalog struct {
 	// Dir is the directory of all images. It is made when it is missing.
 	Dir string
+	// Key signs what is published and sealed (see LoadKey). Nil: nothing is signed, and no node holds an image
+	// in RAM.
+	Key ed25519.PrivateKey
 }
 
 // currentLink is the symbolic link in an image's directory that names its current version.
@@ -189,10 +193,13 @@ func (c *Catalog) SetCurrent(ref Ref) error {
 	return syncDir(dir)
 }
 
-// Open opens a version's kernel or initrd for reading. Any other name does not exist: what is asked for may
+// bootFiles are what a machine may load of a version.
+var bootFiles = []string{KernelFile, InitrdFile, SquashfsFile, SealFile}
+
+// Open opens one of a version's boot files for reading: kernel, initrd, squashfs or seal. Any other name does not exist: what is asked for may
 // come from the network. The file never lies outside of the version's directory.
 func (c *Catalog) Open(ref Ref, file string) (*os.File, error) {
-	if file != KernelFile && file != InitrdFile {
+	if !slices.Contains(bootFiles, file) {
 		return nil, fmt.Errorf("images: %q is not a boot file: %w", file, fs.ErrNotExist)
 	}
 	img, err := c.Find(ref)

@@ -70,6 +70,13 @@ type Image struct {
 	// KernelSize and InitrdSize in bytes.
 	KernelSize int64 `json:"kernelSize"`
 	InitrdSize int64 `json:"initrdSize"`
+	// Squashfs is the size of its root.squashfs in bytes, which a node with its root in RAM loads; 0 while
+	// it has none (see Catalog.Pack).
+	Squashfs int64 `json:"squashfs,omitempty"`
+	// From is what it was imported from, "oci:docker.io/library/debian@sha256:…"; empty for a built one.
+	From string `json:"from,omitempty"`
+	// Signed says that its digest carries this server's signature. Derived, not stored.
+	Signed bool `json:"signed"`
 	// Built is when it was published.
 	Built time.Time `json:"built"`
 	// Current says that it is what "name" without a version means. Derived, not stored.
@@ -85,10 +92,20 @@ const (
 	TreeDir      = "tree"
 	ManifestFile = "manifest"
 	ImageFile    = "image.json"
+	// SignatureFile holds the Ed25519 signature over name, version and digest.
+	SignatureFile = "signature"
+	// SquashfsFile is the root for nodes that hold it in RAM, and SealFile what they verify it with while
+	// it streams. See Seal.
+	SquashfsFile = "root.squashfs"
+	SealFile     = "root.seal"
 )
 
 // Recipe says how an image is built.
 type Recipe struct {
+	// From makes the image of something that exists, instead of Debian's packages: oci:REFERENCE (a
+	// registry), oci-layout:DIR[:TAG], tar:FILE, dir:DIR or iso:FILE. Empty means Debian. Packages and
+	// Kernel then add what is missing, where the root has apt.
+	From string `yaml:"from,omitempty" json:"from,omitempty"`
 	// Packages are Debian packages on top of Debian's minimal system with systemd.
 	Packages []string `yaml:"packages,omitempty" json:"packages,omitempty"`
 	// Services are the units to enable; a unit that is already enabled is no error.
@@ -99,6 +116,12 @@ type Recipe struct {
 	Suite string `yaml:"suite,omitempty" json:"suite,omitempty"`
 	// Mirror is the package source; empty means the build host's own sources.
 	Mirror string `yaml:"mirror,omitempty" json:"mirror,omitempty"`
+	// Sources are more package sources, as lines of sources.list ("deb https://… bookworm main"). Keys are
+	// files on the boot server with the OpenPGP keys that sign them.
+	Sources []string `yaml:"sources,omitempty" json:"sources,omitempty"`
+	Keys    []string `yaml:"keys,omitempty" json:"keys,omitempty"`
+	// Hooks are shell scripts that run in the root, as root, after packages and overlay are there, in order.
+	Hooks []string `yaml:"hooks,omitempty" json:"hooks,omitempty"`
 	// Overlay is a directory on the boot server whose tree is copied over the root; empty means the
 	// role's own in the library.
 	Overlay string `yaml:"overlay,omitempty" json:"overlay,omitempty"`

@@ -72,6 +72,9 @@ type Boot struct {
 	// Token is the one-time token of this boot, handed to the machine in its script. It is never
 	// listed.
 	Token string `json:"-"`
+	// Claim is the SHA-256, in hex, of the key by which the machine proves who it is after it redeemed
+	// Token: whoever redeems it first gets the secrets, once. It is never listed.
+	Claim string `json:"-"`
 	// Kernel is the release of the kernel that runs in it, Up when that kernel started, and Taken the
 	// number of the last event that its agent reported.
 	Kernel string    `json:"kernel,omitempty"`

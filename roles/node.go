@@ -62,6 +62,10 @@ type Node struct {
 	Facts Facts `json:"facts,omitzero"`
 	// Image is what it booted last, "web:7"; "" before that.
 	Image string `json:"image,omitempty"`
+	// Restart says that somebody wants the machine to restart, and why; it is gone when its next boot begins.
+	Restart string `json:"restart,omitempty"`
+	// Files is the revision of the files that it has, as its own agent said last; "" when it said nothing.
+	Files string `json:"files,omitempty"`
 	// Boot is the number of its latest boot; 0 for none.
 	Boot uint64 `json:"boot,omitempty"`
 	// FirstSeen and LastSeen: when it first and last spoke to a boot service.

@@ -31,6 +31,9 @@ type Registry struct {
 	DefaultPower string
 	// Subnets are those that DHCP serves: a pool's addresses must lie in one. Nil means not checked.
 	Subnets []netip.Prefix
+	// Network gives the network that an address of a pool is in; ok is false where this server serves none
+	// such. Nil means none: files that need its values cannot be rendered then.
+	Network func(netip.Addr) (n Network, ok bool)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log gets one line for every decision; nil is silent.
@@ -51,6 +54,17 @@ func (r *Registry) log() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return r.Log
+}
+
+// Network is what a node must know of the subnet that it is in.
+type Network struct {
+	Prefix netip.Prefix
+	// Router and Domain may be empty, as may DNS.
+	Router netip.Addr
+	DNS    []netip.Addr
+	Domain string
+	// Server is the boot server's address there.
+	Server netip.Addr
 }
 
 // Images finds published images.

@@ -35,6 +35,13 @@ type Role struct {
 	Volumes []VolumeMount `yaml:"volumes,omitempty" json:"volumes,omitempty"`
 	// State lists directories that belong to the slot: they persist and move with it to a replacement.
 	State []string `yaml:"state,omitempty" json:"state,omitempty"`
+	// Vars are values for the role's files; a pool's override them one by one.
+	Vars map[string]any `yaml:"vars,omitempty" json:"vars,omitempty"`
+	// Files are written into a node when it boots, rendered for its slot. A declared role's files replace
+	// the library's of the same path and add to the others.
+	Files []File `yaml:"files,omitempty" json:"files,omitempty"`
+	// Secrets are made once, kept by the boot server, and reach a node only in its files.
+	Secrets []SecretSpec `yaml:"secrets,omitempty" json:"secrets,omitempty"`
 	// Health says how a node of this role shows that it works; nil means that reaching the end of the
 	// boot is enough.
 	Health *Health `yaml:"health,omitempty" json:"health,omitempty"`
@@ -65,6 +72,9 @@ type Health struct {
 	HTTP *HTTPCheck `yaml:"http,omitempty" json:"http,omitempty"`
 	TCP  *TCPCheck  `yaml:"tcp,omitempty" json:"tcp,omitempty"`
 	NTP  *NTPCheck  `yaml:"ntp,omitempty" json:"ntp,omitempty"`
+	SMTP *SMTPCheck `yaml:"smtp,omitempty" json:"smtp,omitempty"`
+	IMAP *IMAPCheck `yaml:"imap,omitempty" json:"imap,omitempty"`
+	DNS  *DNSCheck  `yaml:"dns,omitempty" json:"dns,omitempty"`
 	// Interval between two checks of a ready node; zero means 5 s.
 	Interval Duration `yaml:"interval,omitempty" json:"interval,omitzero"`
 	// Timeout of one check; zero means 3 s.
@@ -92,6 +102,28 @@ type TCPCheck struct {
 type NTPCheck struct {
 	// Port; zero means 123.
 	Port int `yaml:"port,omitempty" json:"port,omitempty"`
+}
+
+// SMTPCheck connects, reads the greeting, says EHLO and QUIT (RFC 5321): a server that takes mail passes.
+type SMTPCheck struct {
+	// Port; zero means 25.
+	Port int `yaml:"port,omitempty" json:"port,omitempty"`
+}
+
+// IMAPCheck connects, reads the greeting and says LOGOUT (RFC 9051).
+type IMAPCheck struct {
+	// Port; zero means 143.
+	Port int `yaml:"port,omitempty" json:"port,omitempty"`
+}
+
+// DNSCheck asks one question over UDP; an answer with NOERROR or NXDOMAIN passes.
+type DNSCheck struct {
+	// Port; zero means 53.
+	Port int `yaml:"port,omitempty" json:"port,omitempty"`
+	// Name asked for; empty means the root, ".".
+	Name string `yaml:"name,omitempty" json:"name,omitempty"`
+	// Type of the record: A, AAAA, NS, SOA, MX, TXT; empty means SOA.
+	Type string `yaml:"type,omitempty" json:"type,omitempty"`
 }
 
 // Duration is a time.Duration that is written as text ("30s") in YAML and JSON.

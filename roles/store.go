@@ -31,6 +31,8 @@ type Tx interface {
 	Slots() Table[string, Slot]
 	Nodes() Table[MAC, Node]
 	Boots() Table[uint64, Boot]
+	Secrets() Table[string, Secret]
+	Rollouts() Table[string, Rollout]
 
 	// SlotsOf gives a pool's slots by number.
 	SlotsOf(pool string) iter.Seq[Slot]

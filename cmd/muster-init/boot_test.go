@@ -300,3 +300,11 @@ func TestNodeTakesOver(t *testing.T) {
 type noImages struct{}
 
 func (noImages) Open(string, int, string) (*os.File, error) { return nil, os.ErrNotExist }
+
+func (r *rack) Claim(context.Context, agent.Claim) (agent.Claimed, error) {
+	return agent.Claimed{}, nil
+}
+
+func (r *rack) Present(context.Context, agent.Present) (agent.NodeOrders, error) {
+	return agent.NodeOrders{}, nil
+}

@@ -18,6 +18,12 @@ const (
 	ParamAddress = "muster.ip"
 	// ParamGateway is the default router, if any.
 	ParamGateway = "muster.gw"
+	// ParamKey is the Ed25519 public key (32 bytes, base64url without padding) that seals of images are
+	// signed with.
+	ParamKey = "muster.key"
+	// ParamPin is the SHA-256 of the boot servers' TLS public key (SubjectPublicKeyInfo; base64url without
+	// padding): the agent talks TLS to nobody else.
+	ParamPin = "muster.pin"
 )
 
 // Paths of the agent's endpoints under the server's base URL.
@@ -25,6 +31,8 @@ const (
 	PathHello  = "/v1/agent/hello"  // POST Hello → Reply
 	PathSpec   = "/v1/agent/spec"   // POST Poll → Reply; a long poll while unassigned
 	PathEvents = "/v1/agent/events" // POST Report → 204
+	PathClaim  = "/v1/agent/claim"  // POST Claim → Claimed; TLS only
+	PathNode   = "/v1/agent/node"   // POST Present → Orders; TLS only, a long poll of the running system
 )
 
 // Hello is the agent's first word.
@@ -104,8 +112,16 @@ type Spec struct {
 	// when it runs another.
 	Image  string `json:"image"`
 	Kernel string `json:"kernel"`
-	// Root is the root file system, mounted read-only under an overlay in RAM.
+	// Root is the root file system, mounted read-only under an overlay in RAM. Its Type is nfs, or squashfs
+	// for one that RAM says how to load.
 	Root Mount `json:"root"`
+	// RAM is set when Root's Type is squashfs.
+	RAM *RAMRoot `json:"ram,omitempty"`
+	// Secure is the server's base URL for TLS, https://10.77.0.1:8443; when it is set, the agent claims its
+	// secrets there before it writes files, and the running system's agent polls there.
+	Secure string `json:"secure,omitempty"`
+	// Revision is that of Files together with the claimed ones.
+	Revision string `json:"revision,omitempty"`
 	// Mounts are made inside the root, in order: volumes and state directories.
 	Mounts []Mount `json:"mounts,omitempty"`
 	// Files are written into the overlay.
@@ -133,14 +149,98 @@ type Mount struct {
 	Options string `json:"options,omitempty"`
 }
 
+// RAMRoot says how to load a root that is held in RAM.
+type RAMRoot struct {
+	// Squashfs and Seal are paths on the boot servers: /images/web/7/root.squashfs. The squashfs takes Range
+	// requests.
+	Squashfs string `json:"squashfs"`
+	Seal     string `json:"seal"`
+	// Size of the squashfs in bytes.
+	Size int64 `json:"size"`
+}
+
+// Seal is the first line of a seal (see images.Seal, which writes it), as JSON. The second line is the base64
+// (standard, padded) of the Ed25519 signature over SealContext followed by the bytes of the first line without
+// its newline.
+type Seal struct {
+	Ref    string `json:"ref"`
+	Digest string `json:"digest"`
+	// Size of the squashfs in bytes, Chunk that of each part but the last one.
+	Size  int64 `json:"size"`
+	Chunk int64 `json:"chunk"`
+	// Sums are the SHA-256 of the chunks in order, in hex.
+	Sums []string `json:"sums"`
+}
+
+// SealContext begins what a seal's signature is over.
+const SealContext = "muster seal 1\n"
+
 // File is written into the overlay before switch_root.
 type File struct {
 	// Path is absolute and clean.
 	Path string `json:"path"`
 	// Mode is the permission bits; zero means 0644.
-	Mode    uint32 `json:"mode,omitempty"`
+	Mode uint32 `json:"mode,omitempty"`
+	// Owner is user:group, looked up in the image; empty means root:root.
+	Owner   string `json:"owner,omitempty"`
 	Content []byte `json:"content"`
+	// Reload are units to reload when it changes in the running system.
+	Reload []string `json:"reload,omitempty"`
 }
+
+// Claim redeems the one-time token of a boot. The agent may repeat it with the same Key until it is answered.
+type Claim struct {
+	MAC   string `json:"mac"`
+	Token string `json:"token"`
+	// Key is 32 random bytes in hex, made for this boot; whoever claims first has it as its proof from then on.
+	Key string `json:"key"`
+}
+
+// Claimed is the answer to a Claim.
+type Claimed struct {
+	// Files hold secrets; they are written like those of the spec.
+	Files []File `json:"files,omitempty"`
+}
+
+// Present is a word of the running system's agent.
+type Present struct {
+	MAC string `json:"mac"`
+	Key string `json:"key"`
+	// Revision is that of the files it has.
+	Revision string `json:"revision,omitempty"`
+	// Errors are those of the last orders: a unit that did not reload.
+	Errors []string `json:"errors,omitempty"`
+}
+
+// NodeOrders answers Present. All fields empty means: nothing to do, ask again.
+type NodeOrders struct {
+	// Revision and Files, when the node's differ: all files, of which the agent writes those that changed.
+	Revision string `json:"revision,omitempty"`
+	Files    []File `json:"files,omitempty"`
+	// Restart is a sentence: why the machine must restart now, in good order.
+	Restart string `json:"restart,omitempty"`
+}
+
+// Session is what the boot's agent leaves to the running system's, as JSON in SessionFile, for root only. The
+// running system's agent is the same program, AgentFile, started as "AgentFile node" by the unit AgentUnit in
+// /run, so that images need nothing of it.
+type Session struct {
+	MAC string `json:"mac"`
+	Key string `json:"key"`
+	// Servers are the base URLs for TLS, Pin what ParamPin says.
+	Servers  []string `json:"servers"`
+	Pin      string   `json:"pin"`
+	Revision string   `json:"revision,omitempty"`
+}
+
+// Where the running system's agent is. EnvFile tells the node's services what they run in, as shell
+// assignments: MUSTER_SLOT=web-03, MUSTER_IMAGE=web:7.
+const (
+	SessionFile = "/run/muster/session"
+	AgentFile   = "/run/muster/agent"
+	EnvFile     = "/run/muster/env"
+	AgentUnit   = "muster-agent.service"
+)
 
 // Report carries events to the server. The agent repeats it until the server took it.
 type Report struct {

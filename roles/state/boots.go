@@ -16,20 +16,21 @@ var bootKind = &kind[uint64, roles.Boot]{
 		"node": func(b *roles.Boot) ([]byte, bool) { return keyOf(b.Node), true },
 	},
 	encode: func(b roles.Boot) ([]byte, error) {
-		return json.Marshal(storedBoot{Boot: b, Token: b.Token})
+		return json.Marshal(storedBoot{Boot: b, Token: b.Token, Claim: b.Claim})
 	},
 	decode: func(data []byte) (roles.Boot, error) {
 		var s storedBoot
 		err := json.Unmarshal(data, &s)
-		s.Boot.Token = s.Token
+		s.Boot.Token, s.Boot.Claim = s.Token, s.Claim
 		return s.Boot, err
 	},
 }
 
-// storedBoot adds the token, which no listing has, and hides Events, which are stored one by one.
+// storedBoot adds token and claim, which no listing has, and hides Events, which are stored one by one.
 type storedBoot struct {
 	roles.Boot
 	Token  string    `json:"token,omitempty"`
+	Claim  string    `json:"claim,omitempty"`
 	Events *struct{} `json:"events,omitempty"`
 }
 

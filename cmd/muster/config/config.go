@@ -67,6 +67,9 @@ type TFTPD struct {
 type HTTPBoot struct {
 	// Listen is host:port (TCP). Default ":8080".
 	Listen string `mapstructure:"listen"`
+	// Secure is host:port (TCP) for TLS, where nodes get their secrets and running nodes their orders. Default
+	// ":8443".
+	Secure string `mapstructure:"secure"`
 	// Templates is a directory with *.ipxe files that replace the built-in scripts of the same name. Empty
 	// means that there are none.
 	Templates string `mapstructure:"templates"`
@@ -140,7 +143,7 @@ func Default() *Config {
 		Data:     "/var/lib/muster",
 		Library:  "/etc/muster/roles",
 		TFTPD:    TFTPD{Listen: ":69", IPXE: "/usr/lib/ipxe"},
-		HTTPBoot: HTTPBoot{Listen: ":8080"},
+		HTTPBoot: HTTPBoot{Listen: ":8080", Secure: ":8443"},
 		Images:   Images{NFS: NFS{Server: "auto"}},
 		API:      API{Socket: "/run/muster/muster.sock", Listen: "127.0.0.1:8081"},
 		State:    State{Backend: "file"},

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -144,6 +145,16 @@ func (d *director) Report(ctx context.Context, r agent.Report) error {
 		events = append(events, roles.Reported{Seq: e.Seq, Uptime: e.Uptime, Step: step, Message: clip(e.Message), Error: clip(e.Error)})
 	}
 	return d.registry.Report(ctx, mac, r.Token, events)
+}
+
+// Claim implements httpboot.Director.
+func (d *director) Claim(context.Context, agent.Claim) (agent.Claimed, error) {
+	return agent.Claimed{}, errors.ErrUnsupported
+}
+
+// Present implements httpboot.Director.
+func (d *director) Present(context.Context, agent.Present) (agent.NodeOrders, error) {
+	return agent.NodeOrders{}, errors.ErrUnsupported
 }
 
 // clip bounds what a machine may put into the timeline: a sentence, not a log.

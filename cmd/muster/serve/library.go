@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 
 	"muster/roles"
 	"muster/roles/declare"
@@ -55,6 +57,10 @@ func (l library) read(from fs.FS, where string) error {
 			errs = append(errs, err)
 			continue
 		}
+		if err := fillFiles(&role, from, path.Join(e.Name(), "files")); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path.Join(where, file), err))
+			continue
+		}
 		l.roles[role.Name] = role
 		delete(l.overlays, role.Name)
 		if sub, err := fs.Sub(from, path.Join(e.Name(), "overlay")); err == nil {
@@ -64,4 +70,32 @@ func (l library) read(from fs.FS, where string) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// fillFiles gives the role's files that have no content theirs, from dir: files/etc/motd is that of /etc/motd. A
+// file there that the role does not name is a mistake.
+func fillFiles(role *roles.Role, from fs.FS, dir string) error {
+	named := map[string]bool{}
+	role.Files = slices.Clone(role.Files)
+	for i, f := range role.Files {
+		named[path.Join(dir, f.Path)] = true
+		if f.Content != "" {
+			continue
+		}
+		b, err := fs.ReadFile(from, path.Join(dir, f.Path))
+		if err != nil {
+			return fmt.Errorf("files[%d]: %s has no content, and there is no %s", i, f.Path, path.Join(dir, f.Path))
+		}
+		role.Files[i].Content = string(b)
+	}
+	err := fs.WalkDir(from, dir, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !named[name] {
+			err = fmt.Errorf("%s: the role has no file %s", name, strings.TrimPrefix(name, dir))
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
