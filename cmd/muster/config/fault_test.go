@@ -119,6 +119,10 @@ line 5: httpboot.templates: "t" is not an absolute path (it begins with /)
 line 5: httpboot.files: "f" is not an absolute path (it begins with /)`},
 		{"one port", minimal + "api: {listen: 127.0.0.1:8080}\n", `
 line 4: api.listen: port 8080 is httpboot.listen's already`},
+		{"one port for TLS", minimal + "httpboot: {listen: \":8080\", secure: \"10.77.0.1:8080\"}\n", `
+line 4: httpboot.secure: port 8080 is httpboot.listen's already`},
+		{"a port on two addresses is fine", minimal + "httpboot: {listen: \"10.77.0.1:8080\", secure: \"10.77.0.2:8080\"}\nx: 1\n", `
+line 5: x: unknown key; there are data, library, dhcpd, tftpd, httpboot, images, api, state, log, power`},
 		{"two documents", minimal + "---\ndata: /x\n", `
 not YAML: there is a second document after a line with ---; put everything into one`},
 		{"a list", "- x\n", `

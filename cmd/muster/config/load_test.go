@@ -81,7 +81,7 @@ func TestParseEveryKey(t *testing.T) {
 	got, err := Parse([]byte(minimal + `data: /srv/m
 library: /srv/roles
 tftpd: {listen: "10.77.0.1:6969", ipxe: /opt/ipxe}
-httpboot: {listen: "10.77.0.1:80", templates: /etc/muster/ipxe, files: /srv/files}
+httpboot: {listen: "10.77.0.1:80", secure: "10.77.0.1:443", templates: /etc/muster/ipxe, files: /srv/files}
 images: {nfs: {server: external, address: 10.77.0.5, path: /export/muster, port: 12049, mountport: 2050}}
 api: {socket: /tmp/s, listen: ""}
 log: {level: debug, format: json}
@@ -93,7 +93,7 @@ power: {lab: {socket: /run/lab/power.sock}}
 	want := &Config{
 		Data: "/srv/m", Library: "/srv/roles", DHCPD: got.DHCPD,
 		TFTPD:    TFTPD{Listen: "10.77.0.1:6969", IPXE: "/opt/ipxe"},
-		HTTPBoot: HTTPBoot{Listen: "10.77.0.1:80", Templates: "/etc/muster/ipxe", Files: "/srv/files"},
+		HTTPBoot: HTTPBoot{Listen: "10.77.0.1:80", Secure: "10.77.0.1:443", Templates: "/etc/muster/ipxe", Files: "/srv/files"},
 		Images:   Images{NFS: NFS{Server: "external", Address: addr("10.77.0.5"), Path: "/export/muster", Port: 12049, MountPort: 2050}},
 		API:      API{Socket: "/tmp/s"},
 		State:    State{Backend: "file"},

@@ -46,10 +46,14 @@ func (c *Config) faults(line func(string) int) []*Fault {
 	k.listen("tftpd.listen", c.TFTPD.Listen)
 	k.dir("tftpd.ipxe", c.TFTPD.IPXE)
 	k.listen("httpboot.listen", c.HTTPBoot.Listen)
+	k.listen("httpboot.secure", c.HTTPBoot.Secure)
+	k.apart("httpboot.secure", c.HTTPBoot.Secure, "httpboot.listen", c.HTTPBoot.Listen)
 	k.optionalDir("httpboot.templates", c.HTTPBoot.Templates)
 	k.optionalDir("httpboot.files", c.HTTPBoot.Files)
 	k.nfs(c.Images.NFS)
-	k.api(c.API, c.HTTPBoot.Listen)
+	k.api(c.API)
+	k.apart("api.listen", c.API.Listen, "httpboot.listen", c.HTTPBoot.Listen)
+	k.apart("api.listen", c.API.Listen, "httpboot.secure", c.HTTPBoot.Secure)
 	if c.State.Backend == "etcd" {
 		k.fault("state.backend", "etcd is not supported yet; want file")
 	} else {
@@ -147,7 +151,7 @@ func (c *check) nfs(n NFS) {
 	}
 }
 
-func (c *check) api(a API, boot string) {
+func (c *check) api(a API) {
 	c.socket("api.socket", a.Socket)
 	if a.Listen == "" {
 		return
@@ -161,9 +165,21 @@ func (c *check) api(a API, boot string) {
 		c.fault("api.listen", "%q is not a loopback address: everybody on that network could run the rack "+
 			"(want 127.0.0.1:%d, and ssh to it)", a.Listen, port)
 	}
-	if _, p, err := net.SplitHostPort(boot); err == nil && port != 0 && p == strconv.Itoa(int(port)) {
-		if h, _ := netip.ParseAddr(strings.TrimSuffix(boot, ":"+p)); !h.IsValid() || h.IsUnspecified() || h == host {
-			c.fault("api.listen", "port %d is httpboot.listen's already", port)
-		}
+}
+
+// apart checks that two listeners do not want the same port. What is wrong with one of them by itself was told
+// already.
+func (c *check) apart(key, listen, otherKey, other string) {
+	host, port, err := net.SplitHostPort(listen)
+	otherHost, otherPort, otherErr := net.SplitHostPort(other)
+	if err != nil || otherErr != nil || port == "0" || port != otherPort {
+		return
+	}
+	all := func(host string) bool {
+		a, _ := netip.ParseAddr(host)
+		return !a.IsValid() || a.IsUnspecified()
+	}
+	if host == otherHost || all(host) || all(otherHost) {
+		c.fault(key, "port %s is %s's already", port, otherKey)
 	}
 }
