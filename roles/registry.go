@@ -40,6 +40,7 @@ type Registry struct {
 	Log *slog.Logger
 
 	takeover sync.Mutex // held while a slot is taken from a machine that may still run
+	agents   agents     // which nodes' own agents speak
 }
 
 func (r *Registry) now() time.Time {
