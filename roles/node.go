@@ -64,6 +64,9 @@ type Node struct {
 	Image string `json:"image,omitempty"`
 	// Restart says that somebody wants the machine to restart, and why; it is gone when its next boot begins.
 	Restart string `json:"restart,omitempty"`
+	// Sync says that somebody wants the machine to have its files as they are now; it is gone when the machine
+	// has them, or boots again.
+	Sync bool `json:"sync,omitempty"`
 	// Files is the revision of the files that it has, as its own agent said last; "" when it said nothing.
 	Files string `json:"files,omitempty"`
 	// Boot is the number of its latest boot; 0 for none.

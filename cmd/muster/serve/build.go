@@ -9,6 +9,8 @@ import (
 
 	"muster/cmd/muster/config"
 	"muster/images"
+	"muster/images/iso"
+	"muster/images/oci"
 	"muster/roles"
 	"muster/roles/api"
 )
@@ -23,14 +25,30 @@ type builder struct {
 }
 
 func (b builder) build(ctx context.Context, role roles.Role, progress func(api.BuildProgress)) (images.Image, error) {
-	o := images.Options{Progress: func(p images.Progress) {
-		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: int(p.Percent)})
-	}}
+	var overlays []fs.FS
 	if overlay, ok := b.library.overlays[role.Name]; ok {
-		o.Overlays = []fs.FS{overlay}
+		overlays = []fs.FS{overlay}
 	}
-	ib := images.Builder{Catalog: b.catalog, Cache: b.cache, Agent: b.agent, Logger: b.log}
-	return ib.Build(ctx, role.ImageName(), role.Recipe, o)
+	img, err := b.make(ctx, role.ImageName(), role.Recipe, overlays, progress)
+	if err != nil || role.Root != roles.RootRAM {
+		return img, err
+	}
+	progress(api.BuildProgress{Step: "squashfs", Message: "packing " + img.Ref.String() + " for nodes that hold it in RAM", Percent: 99})
+	return b.catalog.Pack(ctx, img.Ref)
+}
+
+// make builds or imports an image.
+func (b builder) make(ctx context.Context, name string, recipe images.Recipe, overlays []fs.FS, progress func(api.BuildProgress)) (images.Image, error) {
+	ib := images.Builder{Catalog: b.catalog, Cache: b.cache, Agent: b.agent, Sources: sources, Logger: b.log}
+	return ib.Build(ctx, name, recipe, images.Options{Overlays: overlays, Progress: func(p images.Progress) {
+		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: int(p.Percent)})
+	}})
+}
+
+// sources are what images can be imported from.
+var sources = map[string]images.Source{
+	"oci": oci.Registry{},
+	"iso": iso.Source{},
 }
 
 // BuildLocal builds a role's image into the data directory of c, without a server: on a machine that has a
@@ -49,8 +67,12 @@ func BuildLocal(ctx context.Context, c *config.Config, agent string, d roles.Dec
 	if !ok {
 		return images.Image{}, fmt.Errorf("role %q is neither declared nor in the library: %w", name, fs.ErrNotExist)
 	}
+	k, err := loadKeys(c.Data)
+	if err != nil {
+		return images.Image{}, err
+	}
 	b := builder{
-		catalog: &images.Catalog{Dir: filepath.Join(c.Data, "images")}, library: lib,
+		catalog: &images.Catalog{Dir: filepath.Join(c.Data, "images"), Key: k.images}, library: lib,
 		cache: filepath.Join(c.Data, "cache"), agent: agent, log: slog.New(slog.DiscardHandler),
 	}
 	return b.build(ctx, role, progress)

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -58,7 +57,7 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	return httpboot.Script{
 		Kind: httpboot.Boot, Title: title(t), Kernel: kernelPath(t.Image.Ref), Initrd: filePath(t.Image.Ref, images.InitrdFile),
 		Boot: fmt.Sprint(t.Boot.ID), Cmdline: t.Cmdline, Token: t.Boot.Token,
-		Address: netip.PrefixFrom(from, net.Prefix.Bits()), Gateway: net.Router,
+		Address: netip.PrefixFrom(from, net.Prefix.Bits()), Gateway: net.Router, Key: d.keys.public(), Pin: d.keys.pin,
 	}, nil
 }
 
@@ -147,16 +146,6 @@ func (d *director) Report(ctx context.Context, r agent.Report) error {
 	return d.registry.Report(ctx, mac, r.Token, events)
 }
 
-// Claim implements httpboot.Director.
-func (d *director) Claim(context.Context, agent.Claim) (agent.Claimed, error) {
-	return agent.Claimed{}, errors.ErrUnsupported
-}
-
-// Present implements httpboot.Director.
-func (d *director) Present(context.Context, agent.Present) (agent.NodeOrders, error) {
-	return agent.NodeOrders{}, errors.ErrUnsupported
-}
-
 // clip bounds what a machine may put into the timeline: a sentence, not a log.
 func clip(s string) string {
 	const limit = 500
@@ -180,9 +169,18 @@ func (d *director) reply(ctx context.Context, o roles.Orders) (agent.Reply, erro
 		Hostname: o.Slot.Name, Domain: net.Domain, Address: netip.PrefixFrom(o.Slot.Address, net.Prefix.Bits()),
 		Gateway: net.Router, DNS: net.DNS, Image: o.Image.Ref.String(), Kernel: o.Image.Kernel, Now: time.Now(),
 	}
+	if o.Role.Root == roles.RootRAM {
+		if why := d.packs.wait(o.Image); why != "" {
+			return agent.Reply{Wait: why}, nil
+		}
+	}
 	if err := d.mounts(spec, o, net); err != nil {
 		d.log.Error("mounts", "mac", o.Node.MAC, "node", o.Slot.Name, "err", err)
 		return agent.Reply{Wait: "the boot server cannot offer its file systems; its log says why"}, nil
+	}
+	if err := d.files(ctx, spec, o, net); err != nil {
+		d.log.Error("files", "mac", o.Node.MAC, "node", o.Slot.Name, "err", err)
+		return agent.Reply{Wait: "the node's files cannot be made: " + clip(err.Error())}, nil
 	}
 	return agent.Reply{Spec: spec}, nil
 }

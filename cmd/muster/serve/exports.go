@@ -92,14 +92,10 @@ func (s *server) wantedExports() []nfs.Export {
 
 // mounts puts the root, the volumes and the state directories into a spec.
 func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
-	var err error
 	tree := filepath.Join(o.Image.Dir, images.TreeDir)
-	if spec.Root, err = s.mount(tree, net); err != nil {
+	if err := s.root(spec, o, tree, net); err != nil {
 		return err
 	}
-	spec.Root.ReadOnly = true
-	// The tree never changes: what was looked up once stays true.
-	spec.Root.Options = strings.Trim(spec.Root.Options+",actimeo=3600,nocto", ",")
 	for _, v := range o.Role.Volumes {
 		m, err := s.directory(s.path("volumes", v.Name), tree, v.Mount, net)
 		if err != nil {
@@ -115,6 +111,24 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 		}
 		spec.Mounts = append(spec.Mounts, m)
 	}
+	return nil
+}
+
+// root puts the root into a spec.
+func (s *server) root(spec *agent.Spec, o roles.Orders, tree string, net network) (err error) {
+	if o.Role.Root == roles.RootRAM {
+		spec.Root = agent.Mount{Type: "squashfs", ReadOnly: true}
+		spec.RAM = &agent.RAMRoot{
+			Squashfs: filePath(o.Image.Ref, images.SquashfsFile), Seal: filePath(o.Image.Ref, images.SealFile), Size: o.Image.Squashfs,
+		}
+		return nil
+	}
+	if spec.Root, err = s.mount(tree, net); err != nil {
+		return err
+	}
+	spec.Root.ReadOnly = true
+	// The tree never changes: what was looked up once stays true.
+	spec.Root.Options = strings.Trim(spec.Root.Options+",actimeo=3600,nocto", ",")
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"muster/cmd/muster/config"
 	"muster/dhcpd"
+	"muster/roles"
 )
 
 // network is one subnet and where this server is in it.
@@ -89,12 +90,22 @@ func (s *server) networkOf(a netip.Addr) (network, bool) {
 	return network{}, false
 }
 
-// httpPort is the port of HTTP boot.
-func (s *server) httpPort() uint16 {
-	_, port, _ := net.SplitHostPort(s.Config.HTTPBoot.Listen)
+// networkFor is networkOf for the domain.
+func (s *server) networkFor(a netip.Addr) (roles.Network, bool) {
+	n, ok := s.networkOf(a)
+	return roles.Network{Prefix: n.Prefix, Router: n.Router, DNS: n.DNS, Domain: n.Domain, Server: n.Server}, ok
+}
+
+// httpPort is the port of HTTP boot, securePort that of TLS.
+func (s *server) httpPort() uint16   { return portOf(s.Config.HTTPBoot.Listen, 80) }
+func (s *server) securePort() uint16 { return portOf(s.Config.HTTPBoot.Secure, 443) }
+
+// portOf is the port of an address; def where that is a name.
+func portOf(listen string, def uint16) uint16 {
+	_, port, _ := net.SplitHostPort(listen)
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return 80
+		return def
 	}
 	return uint16(n)
 }

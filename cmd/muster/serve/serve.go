@@ -62,6 +62,8 @@ type server struct {
 	making sync.Mutex // held while a persistent directory is made
 
 	firmware firmware
+	keys     keys
+	packs    packer
 
 	dhcp *dhcpd.Server
 	radv *radv.Server
@@ -109,7 +111,11 @@ func (s *server) prepare() error {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
-	s.catalog = &images.Catalog{Dir: s.path("images")}
+	if s.keys, err = loadKeys(s.Config.Data); err != nil {
+		return err
+	}
+	s.catalog = &images.Catalog{Dir: s.path("images"), Key: s.keys.images}
+	s.packs.catalog, s.packs.log = s.catalog, s.log.With("service", "images")
 	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err
 }
@@ -126,6 +132,7 @@ func (s *server) assemble() error {
 	}
 	s.registry = &roles.Registry{
 		Store: s.store, Images: s.catalog, Library: s.library.roles, Power: map[string]roles.Driver{}, Log: s.log,
+		Network: s.networkFor,
 	}
 	for _, n := range s.networks {
 		s.registry.Subnets = append(s.registry.Subnets, n.Prefix)
@@ -204,6 +211,11 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer web.Close()
+	secure, err := s.http.ListenSecure(s.Config.HTTPBoot.Secure, s.keys.tls)
+	if err != nil {
+		return err
+	}
+	defer secure.Close()
 	socks, err := s.api.Listen(s.Config.API.Socket, s.Config.API.Listen, nil)
 	if err != nil {
 		return err
@@ -225,6 +237,8 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.radv.Serve(ctx, routers) })
 	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })
 	g.Go(func() error { return s.http.Serve(ctx, web) })
+	g.Go(func() error { return s.http.Serve(ctx, secure) })
+	g.Go(func() error { return s.packs.run(ctx) })
 	g.Go(func() error { return s.api.Serve(ctx, socks) })
 	g.Go(func() error {
 		return (&roles.Reconciler{Registry: s.registry, Checker: health.Checker{}}).Run(ctx)

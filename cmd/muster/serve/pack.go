@@ -1,0 +1,97 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"muster/images"
+)
+
+// packer makes the squashfs of images that a node is to hold in RAM and that have none yet: a role became one
+// of RAM after its image was built. It makes one at a time.
+type packer struct {
+	catalog *images.Catalog
+	log     *slog.Logger
+
+	mu sync.Mutex
+	// asked has what is to be packed, and why the last try of it failed. Guarded by mu, as is wake.
+	asked map[images.Ref]error
+	wake  chan struct{}
+}
+
+// wait says what a node must wait for before it can load img: "" when there is nothing.
+func (p *packer) wait(img images.Image) string {
+	if img.Squashfs > 0 {
+		return ""
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked == nil {
+		p.asked = map[images.Ref]error{}
+	}
+	err, known := p.asked[img.Ref]
+	if !known || err != nil {
+		p.asked[img.Ref] = nil
+		select {
+		case p.channel() <- struct{}{}:
+		default: // it is awake
+		}
+	}
+	if err != nil {
+		return fmt.Sprintf("%s could not be packed for RAM, and is tried again: %v", img.Ref, err)
+	}
+	return fmt.Sprintf("%s is being packed for nodes that hold it in RAM", img.Ref)
+}
+
+// channel is wake; the caller holds mu.
+func (p *packer) channel() chan struct{} {
+	if p.wake == nil {
+		p.wake = make(chan struct{}, 1)
+	}
+	return p.wake
+}
+
+// run packs what is asked for, until ctx ends.
+func (p *packer) run(ctx context.Context) error {
+	p.mu.Lock()
+	wake := p.channel()
+	p.mu.Unlock()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+		}
+		for ref, ok := p.next(); ok && ctx.Err() == nil; ref, ok = p.next() {
+			_, err := p.catalog.Pack(ctx, ref)
+			if err != nil && ctx.Err() == nil {
+				p.log.Error("image not packed", "image", ref.String(), "err", err)
+			}
+			p.done(ref, err)
+		}
+	}
+}
+
+// next gives something to pack.
+func (p *packer) next() (images.Ref, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ref, err := range p.asked {
+		if err == nil {
+			return ref, true
+		}
+	}
+	return images.Ref{}, false
+}
+
+// done keeps why ref failed, until somebody asks again.
+func (p *packer) done(ref images.Ref, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.asked, ref)
+	if err != nil {
+		p.asked[ref] = err
+	}
+}
