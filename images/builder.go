@@ -27,6 +27,14 @@ type Builder struct {
 	Sources map[string]Source
 	// Etc is the host's /etc, of which the package sources are read; nil means the real one.
 	Etc fs.FS
+	// Limits bound what a build takes from this machine. The zero value has sensible ones.
+	Limits Limits
+	// Patience is how long a package source may be silent, for each of three tries; zero means 30 seconds.
+	Patience time.Duration
+	// CacheAge is how long a package stays in the cache after the last build that used it, and CacheSize how
+	// many bytes the cache may have; zero means 60 days and 4 GiB. What the build at hand used stays.
+	CacheAge  time.Duration
+	CacheSize int64
 	// Logger gets a line for each build; nil is silent. What the build's programs say is in its own log.
 	Logger *slog.Logger
 }

@@ -117,11 +117,17 @@ type Recipe struct {
 	// Mirror is the package source; empty means the build host's own sources.
 	Mirror string `yaml:"mirror,omitempty" json:"mirror,omitempty"`
 	// Sources are more package sources, as lines of sources.list ("deb https://… bookworm main"). Keys are
-	// files on the boot server with the OpenPGP keys that sign them.
+	// files on the boot server with the OpenPGP keys that sign them, armored or not; they are trusted for
+	// these sources only, and a line that names its own ("signed-by=FILE") has that one alone.
 	Sources []string `yaml:"sources,omitempty" json:"sources,omitempty"`
 	Keys    []string `yaml:"keys,omitempty" json:"keys,omitempty"`
-	// Hooks are shell scripts that run in the root, as root, after packages and overlay are there, in order.
+	// Hooks are scripts for /bin/sh -e that run in the root, as root, after packages and overlay are there, in
+	// order. They have no network: what they would fetch is not among the inputs of the image, and it could
+	// not be built again. Packages come from Sources.
 	Hooks []string `yaml:"hooks,omitempty" json:"hooks,omitempty"`
+	// Epoch is the image's time, in seconds since 1970, as SOURCE_DATE_EPOCH: no file in it is newer, and the
+	// programs that heed it see it. Zero means the date of its newest package: equal inputs give equal images.
+	Epoch int64 `yaml:"epoch,omitempty" json:"epoch,omitempty"`
 	// Overlay is a directory on the boot server whose tree is copied over the root; empty means the
 	// role's own in the library.
 	Overlay string `yaml:"overlay,omitempty" json:"overlay,omitempty"`

@@ -15,10 +15,12 @@ type Stage string
 // The stages of a build, in order.
 const (
 	StagePrepare  Stage = "prepare"  // locks, space, package lists
+	StageImport   Stage = "import"   // a root that exists, instead of Debian's packages
 	StageDownload Stage = "download" // packages
 	StageBase     Stage = "base"     // Debian's essential packages
 	StagePackages Stage = "packages" // the kernel, systemd and the role's packages
 	StageTree     Stage = "tree"     // overlay, services, what a diskless node does not need
+	StageHooks    Stage = "hooks"    // the recipe's own scripts
 	StageInitrd   Stage = "initrd"   // kernel and initrd
 	StageManifest Stage = "manifest" // every file's digest
 	StagePublish  Stage = "publish"  // flushed to the disk and named
@@ -27,14 +29,20 @@ const (
 
 // stageStart is the percentage of a build at which a stage begins, as measured on the web image.
 var stageStart = map[Stage]int{
-	StagePrepare: 0, StageDownload: 5, StageBase: 20, StagePackages: 35, StageTree: 85, StageInitrd: 88,
-	StageManifest: 92, StagePublish: 97, StageDone: 100,
+	StagePrepare: 0, StageImport: 5, StageDownload: 5, StageBase: 20, StagePackages: 35, StageTree: 82,
+	StageHooks: 84, StageInitrd: 88, StageManifest: 92, StagePublish: 97, StageDone: 100,
+}
+
+// importStart is the same for a root that is imported: packages are the few that it lacks, if any.
+var importStart = map[Stage]int{
+	StagePrepare: 0, StageImport: 2, StageDownload: 60, StageBase: 65, StagePackages: 65, StageTree: 80,
+	StageHooks: 82, StageInitrd: 86, StageManifest: 92, StagePublish: 97, StageDone: 100,
 }
 
 // stageOrder lists the stages as they come.
 var stageOrder = []Stage{
-	StagePrepare, StageDownload, StageBase, StagePackages, StageTree, StageInitrd, StageManifest, StagePublish,
-	StageDone,
+	StagePrepare, StageImport, StageDownload, StageBase, StagePackages, StageTree, StageHooks, StageInitrd,
+	StageManifest, StagePublish, StageDone,
 }
 
 // Progress tells how far a build is.
@@ -51,6 +59,7 @@ type Progress struct {
 // progress turns the output of mmdebstrap and apt into Progress. It is used by one goroutine at a time.
 type progress struct {
 	report  func(Progress) // nil: nobody listens
+	starts  map[Stage]int
 	started time.Time
 	now     func() time.Time
 	stage   Stage
@@ -60,7 +69,7 @@ type progress struct {
 }
 
 func newProgress(report func(Progress)) *progress {
-	return &progress{report: report, now: time.Now, started: time.Now(), stage: StagePrepare}
+	return &progress{report: report, starts: stageStart, now: time.Now, started: time.Now(), stage: StagePrepare}
 }
 
 // enter begins a stage. The count of packages holds for the download and the installation alike.
@@ -107,9 +116,14 @@ func (p *progress) line(s string) {
 // step counts one of total steps of the stage.
 func (p *progress) step(total int, message string) {
 	p.done++
-	begin, end := stageStart[p.stage], stageStart[nextStage(p.stage)]
+	p.part(min(p.done, total), total, message)
+}
+
+// part says that n of total parts of the stage are done; a total of 0 is not known.
+func (p *progress) part(n, total int, message string) {
+	begin, end := p.starts[p.stage], p.starts[nextStage(p.stage)]
 	if total > 0 {
-		p.percent = max(p.percent, begin+(end-begin)*min(p.done, total)/total)
+		p.percent = max(p.percent, begin+(end-begin)*min(max(n, 0), total)/total)
 	}
 	p.tell(message)
 }
@@ -125,7 +139,7 @@ func nextStage(s Stage) Stage {
 
 // tell reports where the build is.
 func (p *progress) tell(message string) {
-	p.percent = max(p.percent, stageStart[p.stage])
+	p.percent = max(p.percent, p.starts[p.stage])
 	if p.report == nil {
 		return
 	}

@@ -46,8 +46,8 @@ func TestProgressFollowsTheOutput(t *testing.T) {
 		{StageBase, 20, "extracting archives"},
 		{StageBase, 23, "unpacking gcc-12-base"},
 		{StagePackages, 35, "installing remaining packages inside the chroot"},
-		{StagePackages, 60, "unpacking nginx-light"},
-		{StagePackages, 85, "setting up nginx-light"},
+		{StagePackages, 58, "unpacking nginx-light"},
+		{StagePackages, 82, "setting up nginx-light"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
