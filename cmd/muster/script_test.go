@@ -245,7 +245,7 @@ func (switchboard) Status(context.Context, string) (bool, error) { return true, 
 const shelfKernel = "6.1.0-39-cloud-amd64"
 
 // shelf has every image in version 7.
-type shelf struct{}
+type shelf struct{ api.Images }
 
 func (shelf) List() ([]images.Image, error) {
 	web, _ := shelf{}.Find(images.Ref{Name: "web"})

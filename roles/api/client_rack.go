@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strconv"
 
-	"muster/images"
 	"muster/roles"
 )
 
@@ -90,16 +89,6 @@ func (c *Client) Roles(ctx context.Context) ([]roles.Role, error) {
 // Role gives one role as it is in effect.
 func (c *Client) Role(ctx context.Context, name string) (roles.Role, error) {
 	return get[roles.Role](ctx, c, "/v1/roles/"+url.PathEscape(name))
-}
-
-// ListImages lists the published images.
-func (c *Client) ListImages(ctx context.Context) ([]images.Image, error) {
-	return get[[]images.Image](ctx, c, "/v1/images")
-}
-
-// Image gives one published image; version 0 is the current one.
-func (c *Client) Image(ctx context.Context, ref images.Ref) (images.Image, error) {
-	return get[images.Image](ctx, c, "/v1/images/"+url.PathEscape(ref.String()))
 }
 
 // Leases lists the current leases.

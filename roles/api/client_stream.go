@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"muster/images"
 	"muster/roles"
 )
 
@@ -42,33 +41,6 @@ func lines[T any](ctx context.Context, resp *http.Response, fn func(T) error) er
 		return ctx.Err()
 	}
 	return sc.Err()
-}
-
-// Build builds the image of a role and reports on its way; a nil progress is fine. The build is cancelled with ctx.
-func (c *Client) Build(ctx context.Context, role string, progress func(BuildProgress)) (images.Image, error) {
-	resp, err := c.send(ctx, http.MethodPost, "/v1/images/"+url.PathEscape(role)+"/build", nil, nil)
-	if err != nil {
-		return images.Image{}, err
-	}
-	var built *images.Image
-	err = lines(ctx, resp, func(l BuildLine) error {
-		switch {
-		case l.Error != "":
-			return &Error{Status: resp.StatusCode, Message: l.Error, Kind: l.Kind}
-		case l.Image != nil:
-			built = l.Image
-		case l.Progress != nil && progress != nil:
-			progress(*l.Progress)
-		}
-		return nil
-	})
-	if err != nil {
-		return images.Image{}, err
-	}
-	if built == nil {
-		return images.Image{}, &unreachable{"the server on " + c.where + " went away before the image was built"}
-	}
-	return *built, nil
 }
 
 // EventQuery selects events.

@@ -18,14 +18,29 @@ func (s *Server) listImages(*http.Request) (any, error) {
 }
 
 func (s *Server) showImage(r *http.Request) (any, error) {
-	ref, err := images.ParseRef(r.PathValue("ref"))
+	ref, err := s.ref(r)
 	if err != nil {
-		return nil, asInvalid(err)
-	}
-	if s.Images == nil {
-		return nil, fmt.Errorf("this server has no images: %w", fs.ErrNotExist)
+		return nil, err
 	}
 	return s.Images.Find(ref)
+}
+
+// ref is the image that a path names. With no error there is a catalog to look it up in.
+func (s *Server) ref(r *http.Request) (images.Ref, error) { return s.parseRef(r.PathValue("ref")) }
+
+func (s *Server) parseRef(text string) (images.Ref, error) {
+	ref, err := images.ParseRef(text)
+	if err != nil {
+		return ref, asInvalid(err)
+	}
+	return ref, s.hasImages()
+}
+
+func (s *Server) hasImages() error {
+	if s.Images == nil {
+		return fmt.Errorf("this server has no images: %w", fs.ErrNotExist)
+	}
+	return nil
 }
 
 // buildImage streams a build. It lasts as long as the request does: a client that goes away cancels it.
@@ -37,6 +52,36 @@ func (s *Server) buildImage(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.Rack.EffectiveRole(role); err != nil {
 		return err
 	}
+	s.stream(w, r, "building the image of role "+role, func(ctx context.Context, progress func(BuildProgress)) (images.Image, error) {
+		return s.Build(ctx, role, progress)
+	})
+	return nil
+}
+
+// importImage streams the making of an image from something that exists, like a build.
+func (s *Server) importImage(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if s.Import == nil {
+		return fmt.Errorf("this server imports no images: %w", fs.ErrNotExist)
+	}
+	if !images.ValidName(name) {
+		return fmt.Errorf("%q is not an image name (want lower-case letters, digits and hyphens): %w", name, fs.ErrInvalid)
+	}
+	var recipe images.Recipe
+	if err := decode(r, &recipe); err != nil {
+		return err
+	}
+	if recipe.From == "" {
+		return fmt.Errorf("the recipe has no from (want oci:REFERENCE, tar:FILE, …): %w", fs.ErrInvalid)
+	}
+	s.stream(w, r, "importing "+name+" from "+recipe.From, func(ctx context.Context, progress func(BuildProgress)) (images.Image, error) {
+		return s.Import(ctx, name, recipe, progress)
+	})
+	return nil
+}
+
+// stream runs a build and writes its lines.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, what string, build func(context.Context, func(BuildProgress)) (images.Image, error)) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	out := newStream(w)
@@ -49,14 +94,13 @@ func (s *Server) buildImage(w http.ResponseWriter, r *http.Request) error {
 			cancel()
 		}
 	}
-	send(BuildLine{Progress: &BuildProgress{Step: "start", Message: "building the image of role " + role}})
-	im, err := s.Build(ctx, role, func(p BuildProgress) { send(BuildLine{Progress: &p}) })
+	send(BuildLine{Progress: &BuildProgress{Step: "start", Message: what}})
+	im, err := build(ctx, func(p BuildProgress) { send(BuildLine{Progress: &p}) })
 	if err != nil {
 		e := newError(err)
 		send(BuildLine{Error: e.Message, Kind: e.Kind})
-		s.log().Warn("image build failed", "role", role, "err", err)
-		return nil
+		s.log().Warn("image build failed", "what", what, "err", err)
+		return
 	}
 	send(BuildLine{Image: &im})
-	return nil
 }

@@ -13,8 +13,8 @@ import (
 
 var web7 = images.Image{Ref: images.Ref{Name: "web", Version: 7}, Kernel: "6.1.0-39-cloud-amd64", Size: 1 << 30, Built: start, Current: true}
 
-// fixedImages is a catalog with web:7.
-type fixedImages struct{}
+// fixedImages is a catalog with web:7 that does nothing with it.
+type fixedImages struct{ Images }
 
 func (fixedImages) List() ([]images.Image, error) { return []images.Image{web7}, nil }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -66,6 +67,33 @@ func (s *Server) switchPower(r *http.Request) (any, error) {
 	}
 	on, err := s.Rack.SwitchPower(r.Context(), r.PathValue("key"), q.Action)
 	return PowerStatus{On: on}, err
+}
+
+func (s *Server) restartNode(r *http.Request) (any, error) {
+	var q RestartRequest
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	return s.Rack.RestartNode(r.Context(), r.PathValue("key"), cmp.Or(q.Why, "an operator asked for it"))
+}
+
+// syncNode renders the node's files before it asks the node to fetch them: an operator learns at once that one
+// of them does not work.
+func (s *Server) syncNode(r *http.Request) (any, error) {
+	n, err := s.Rack.Node(r.PathValue("key"))
+	if err != nil {
+		return nil, err
+	}
+	if n.Slot == "" {
+		return nil, fmt.Errorf("%s has no slot, and files are those of a slot: %w", n.MAC, fs.ErrInvalid)
+	}
+	want, err := s.Rack.Files(r.Context(), n.Slot, n.Image)
+	if err != nil {
+		return nil, err
+	}
+	// By MAC: the slot may have got another occupant.
+	n, err = s.Rack.SyncNode(r.Context(), n.MAC.String())
+	return SyncStatus{Node: n, Wanted: want.Revision}, err
 }
 
 func (s *Server) listPools(*http.Request) (any, error) { return list(s.Rack.Pools()) }

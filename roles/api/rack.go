@@ -24,11 +24,29 @@ type Rack interface {
 	Replace(ctx context.Context, old, new string) (roles.Node, error)
 	Forget(ctx context.Context, key string) error
 	SwitchPower(ctx context.Context, key string, action roles.PowerAction) (on bool, err error)
+	// RestartNode asks the machine to restart in good order, and says why on its console.
+	RestartNode(ctx context.Context, key, why string) (roles.Node, error)
+	// SyncNode asks the machine to fetch its files anew; Files tells what it has to end with.
+	SyncNode(ctx context.Context, key string) (roles.Node, error)
+	Files(ctx context.Context, slot, image string) (roles.NodeFiles, error)
 
 	Pools() ([]roles.PoolStatus, error)
 	Pool(name string) (roles.PoolStatus, error)
 	EffectiveRoles() ([]roles.Role, error)
 	EffectiveRole(name string) (roles.Role, error)
+
+	StartRollout(ctx context.Context, pool string, o roles.RolloutOptions) (roles.Rollout, error)
+	StopRollout(ctx context.Context, pool string) (roles.Rollout, error)
+	RollbackPool(ctx context.Context, pool string) (roles.Rollout, error)
+	// Rollout gives the pool's latest one.
+	Rollout(pool string) (roles.Rollout, error)
+	// InUse says why an image version must stay, "" when it need not.
+	InUse(ref images.Ref) string
+
+	// Secrets come without their values.
+	Secrets() ([]roles.Secret, error)
+	SetSecret(ctx context.Context, key string, value []byte) (roles.Secret, error)
+	RotateSecret(ctx context.Context, key string) (roles.Secret, error)
 
 	Apply(ctx context.Context, d roles.Declaration, o roles.ApplyOptions) ([]roles.Change, error)
 	Export() (roles.Declaration, error)
@@ -40,8 +58,17 @@ type Rack interface {
 	Revision() uint64
 }
 
-// Images lists and finds published images: images.Catalog.
+// Images keeps the published images: images.Catalog, whose methods say what they do.
 type Images interface {
 	List() ([]images.Image, error)
 	Find(ref images.Ref) (images.Image, error)
+	SetCurrent(ref images.Ref) error
+	Rollback(name string) (images.Image, error)
+	Verify(ctx context.Context, ref images.Ref) ([]images.Problem, error)
+	Diff(ctx context.Context, a, b images.Ref) (images.Diff, error)
+	Prune(ctx context.Context, o images.PruneOptions) ([]images.Pruned, error)
+	Remove(ref images.Ref) error
+	// Log gives the path of a build's log.
+	Log(ref images.Ref) (path string, err error)
+	Pack(ctx context.Context, ref images.Ref) (images.Image, error)
 }

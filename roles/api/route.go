@@ -14,7 +14,7 @@ import (
 
 // Bounds of what a client may send.
 const (
-	// maxBody of a JSON request: the largest is some 200 bytes.
+	// maxBody of a JSON request: the largest is a secret, a certificate with its chain and key.
 	maxBody = 64 << 10
 	// maxDeclaration in bytes of YAML: a rack of 10,000 declared nodes is about 1 MiB.
 	maxDeclaration = 8 << 20
@@ -48,14 +48,32 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/nodes/{key}/release", plain(s.releaseNode)},
 		{"POST", "/v1/nodes/{key}/replace", plain(s.replaceNode)},
 		{"POST", "/v1/nodes/{key}/power", plain(s.switchPower)},
+		{"POST", "/v1/nodes/{key}/restart", plain(s.restartNode)},
+		{"POST", "/v1/nodes/{key}/sync", plain(s.syncNode)},
 		{"GET", "/v1/pools", s.revised(s.listPools)},
 		{"GET", "/v1/pools/{name}", s.revised(s.showPool)},
+		{"GET", "/v1/pools/{name}/rollout", s.revised(s.showRollout)},
+		{"POST", "/v1/pools/{name}/rollout", plain(s.startRollout)},
+		{"POST", "/v1/pools/{name}/rollout/stop", plain(s.stopRollout)},
+		{"POST", "/v1/pools/{name}/rollback", plain(s.rollbackPool)},
 		{"GET", "/v1/slots", s.revised(s.listSlots)},
 		{"GET", "/v1/roles", s.revised(s.listRoles)},
 		{"GET", "/v1/roles/{name}", s.revised(s.showRole)},
 		{"GET", "/v1/images", plain(s.listImages)},
 		{"GET", "/v1/images/{ref}", plain(s.showImage)},
+		{"DELETE", "/v1/images/{ref}", s.removeImage},
 		{"POST", "/v1/images/{role}/build", s.buildImage},
+		{"POST", "/v1/images/{name}/import", s.importImage},
+		{"POST", "/v1/images/{ref}/publish", plain(s.publishImage)},
+		{"POST", "/v1/images/{name}/rollback", plain(s.rollbackImage)},
+		{"POST", "/v1/images/{ref}/pack", plain(s.packImage)},
+		{"GET", "/v1/images/{ref}/verify", plain(s.verifyImage)},
+		{"GET", "/v1/images/{ref}/diff", plain(s.diffImages)},
+		{"GET", "/v1/images/{ref}/log", s.imageLog},
+		{"POST", "/v1/images/prune", plain(s.pruneImages)},
+		{"GET", "/v1/secrets", s.revised(s.listSecrets)},
+		{"PUT", "/v1/secrets/{scope}/{of}/{name}", plain(s.setSecret)},
+		{"POST", "/v1/secrets/{scope}/{of}/{name}/rotate", plain(s.rotateSecret)},
 		{"GET", "/v1/leases", plain(s.listLeases)},
 		{"GET", "/v1/events", s.listEvents},
 		{"POST", applyPath, plain(s.apply)},

@@ -31,11 +31,14 @@ const (
 type Server struct {
 	// Rack is what the API is about. Required.
 	Rack Rack
-	// Images lists what was built; nil means that there are none.
+	// Images keeps what was built; nil means that there are none.
 	Images Images
 	// Build builds and publishes the image of a role and reports on its way, possibly from several
 	// goroutines; cancelling ctx leaves nothing. Nil means that this server cannot.
 	Build func(ctx context.Context, role string, progress func(BuildProgress)) (images.Image, error)
+	// Import makes an image of something that exists already (recipe.From), and reports like Build does. Nil
+	// means that this server cannot.
+	Import func(ctx context.Context, name string, recipe images.Recipe, progress func(BuildProgress)) (images.Image, error)
 	// Leases gives the current leases by address; nil means none.
 	Leases func(ctx context.Context) ([]LeaseView, error)
 	// Doctor examines the running set-up; nil means that this server cannot.

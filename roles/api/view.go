@@ -41,6 +41,8 @@ type BuildProgress struct {
 	Message string `json:"message,omitempty"`
 	// Percent done, 1 to 100; 0 when not known.
 	Percent int `json:"percent,omitempty"`
+	// Remaining is an estimate of the time left; 0 while there is none.
+	Remaining roles.Duration `json:"remaining,omitzero"`
 }
 
 // Version tells which server answers.
@@ -75,6 +77,61 @@ type PowerRequest struct {
 // PowerStatus says whether the machine is on now.
 type PowerStatus struct {
 	On bool `json:"on"`
+}
+
+// RestartRequest says why the node restarts, for its console and its timeline; "" is "an operator asked for it".
+type RestartRequest struct {
+	Why string `json:"why,omitempty"`
+}
+
+// SyncStatus is a node that was asked to fetch its files.
+type SyncStatus struct {
+	Node roles.Node `json:"node"`
+	// Wanted is the revision of the files that it shall have: it has them when the node's files are of this
+	// revision.
+	Wanted string `json:"wanted"`
+}
+
+// RolloutRequest asks for a rollout.
+type RolloutRequest struct {
+	// Image is the version to roll out, "web:8"; a name alone means its current one, "" the current version
+	// of the image of the pool's role.
+	Image string `json:"image,omitempty"`
+	// Canary is how many nodes go first, Batch how many at a time after that; 0 means 1.
+	Canary int `json:"canary,omitempty"`
+	Batch  int `json:"batch,omitempty"`
+	// Timeout is how long one node may take until it is ready; 0 means 10 min.
+	Timeout roles.Duration `json:"timeout,omitzero"`
+}
+
+// PruneRequest says which image versions to remove.
+type PruneRequest struct {
+	// Name limits it to one image; "" means all.
+	Name string `json:"name,omitempty"`
+	// Keep is how many of the newest versions of each image stay in any case; 0 means 2.
+	Keep int `json:"keep,omitempty"`
+	// DryRun removes nothing.
+	DryRun bool `json:"dryRun,omitempty"`
+}
+
+// Verification is what comparing an image with its manifest found.
+type Verification struct {
+	Image images.Image `json:"image"`
+	// Problems is empty when every path is as it was published.
+	Problems []Problem `json:"problems"`
+}
+
+// Problem is one path of an image that is not as it was published.
+type Problem struct {
+	// Path is relative to the version's directory; one with bytes that are no text is quoted as in Go.
+	Path string `json:"path"`
+	// What is wrong, for people.
+	What string `json:"what"`
+}
+
+// SecretRequest carries the operator's own value of a secret, in base64.
+type SecretRequest struct {
+	Value []byte `json:"value"`
 }
 
 // BuildLine is one line of a build's stream: progress until the last, which has the image or the error.
