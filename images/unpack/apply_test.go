@@ -44,7 +44,9 @@ func file(name, content string) item {
 	return item{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644}, content}
 }
 
-func dir(name string) item { return item{tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}, ""} }
+func dir(name string) item {
+	return item{tar.Header{Name: name, Typeflag: tar.TypeDir, Mode: 0o755}, ""}
+}
 
 func symlink(name, to string) item {
 	return item{tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to, Mode: 0o777}, ""}
