@@ -1,6 +1,7 @@
 package httpboot
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -21,38 +22,37 @@ type servedKey struct{}
 
 // connState counts connections, closes those above MaxConns, and counts those that said something which is
 // not HTTP: net/http answers them by itself.
-func (s *Server) connState(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		limit := int64(s.MaxConns)
-		if limit == 0 {
-			limit = 8192
-		}
-		if s.conns.open.Add(1) > limit {
-			s.metrics.reject("connection", "too many")
-			c.Close()
-		}
-	case http.StateActive:
-		// Some bytes came; whether they are a request, the handler marks.
-		s.conns.served.LoadOrStore(c, new(atomic.Bool))
-	case http.StateClosed, http.StateHijacked:
-		s.conns.open.Add(-1)
-		if v, said := s.conns.served.LoadAndDelete(c); said && !v.(*atomic.Bool).Load() {
-			s.metrics.reject("connection", "garbage")
+func (s *Server) connState(conns *connections) func(net.Conn, http.ConnState) {
+	limit := int64(cmp.Or(s.MaxConns, 8192))
+	return func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if conns.open.Add(1) > limit {
+				s.metrics.reject("connection", "too many")
+				c.Close()
+			}
+		case http.StateActive:
+			// Some bytes came; whether they are a request, the handler marks.
+			conns.served.LoadOrStore(c, new(atomic.Bool))
+		case http.StateClosed, http.StateHijacked:
+			conns.open.Add(-1)
+			if v, said := conns.served.LoadAndDelete(c); said && !v.(*atomic.Bool).Load() {
+				s.metrics.reject("connection", "garbage")
+			}
 		}
 	}
 }
 
 // connContext lets a request find its connection.
-func (s *Server) connContext(ctx context.Context, c net.Conn) context.Context {
+func connContext(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, servedKey{}, c)
 }
 
 // marked notes that a connection speaks HTTP. It leaves the ResponseWriter as it is.
-func (s *Server) marked(next http.Handler) http.Handler {
+func (s *Server) marked(conns *connections, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(servedKey{}).(net.Conn); ok {
-			if v, ok := s.conns.served.Load(c); ok {
+			if v, ok := conns.served.Load(c); ok {
 				v.(*atomic.Bool).Store(true)
 			}
 		}

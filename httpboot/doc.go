@@ -8,5 +8,6 @@
 //
 // It deliberately has no middleware around boot files, since a wrapped ResponseWriter costs sendfile; it
 // does not answer an overload with 503, which firmware does not understand, but with a script that waits;
-// it lists no directories; and it speaks no TLS by itself: give Serve a TLS listener for that.
+// it lists no directories; and what machines boot goes without TLS, which firmware cannot do: only secrets and
+// the orders of running nodes have a port with TLS 1.3, and no machine is asked for a certificate.
 package httpboot

@@ -19,6 +19,9 @@ type fixedDirector struct {
 	hello  func(agent.Hello) (agent.Reply, error)
 	poll   func(context.Context, agent.Poll) (agent.Reply, error)
 	report func(agent.Report) error
+	claim  func(agent.Claim) (agent.Claimed, error)
+	// present of nil waits for ever.
+	present func(context.Context, agent.Present) (agent.NodeOrders, error)
 
 	mu       sync.Mutex
 	machines []Machine
@@ -85,10 +88,17 @@ func (d dirImages) Open(name string, version int, file string) (*os.File, error)
 	return f, nil
 }
 
-func (d *fixedDirector) Claim(context.Context, agent.Claim) (agent.Claimed, error) {
-	return agent.Claimed{}, nil
+func (d *fixedDirector) Claim(_ context.Context, c agent.Claim) (agent.Claimed, error) {
+	if d.claim == nil {
+		return agent.Claimed{}, nil
+	}
+	return d.claim(c)
 }
 
-func (d *fixedDirector) Present(context.Context, agent.Present) (agent.NodeOrders, error) {
-	return agent.NodeOrders{}, nil
+func (d *fixedDirector) Present(ctx context.Context, p agent.Present) (agent.NodeOrders, error) {
+	if d.present == nil {
+		<-ctx.Done()
+		return agent.NodeOrders{}, ctx.Err()
+	}
+	return d.present(ctx, p)
 }

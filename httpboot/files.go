@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -17,14 +19,19 @@ import (
 const (
 	kernelFile = "vmlinuz"
 	initrdFile = "initrd.img"
+	rootFile   = "root.squashfs"
+	sealFile   = "root.seal"
 )
 
-// image serves a published image's kernel or initrd.
+var imageFiles = []string{kernelFile, initrdFile, rootFile, sealFile}
+
+// image serves what a machine loads of a published image.
 func (s *Server) image(w http.ResponseWriter, r *http.Request) {
 	name, file := r.PathValue("name"), r.PathValue("file")
 	version, err := strconv.Atoi(r.PathValue("version"))
-	if err != nil || version < 1 || (file != kernelFile && file != initrdFile) {
-		s.fail(w, r, "images", &kindError{"images have /images/NAME/VERSION/vmlinuz and initrd.img", fs.ErrNotExist})
+	if err != nil || version < 1 || !slices.Contains(imageFiles, file) {
+		s.fail(w, r, "images", &kindError{"images have /images/NAME/VERSION/FILE, where FILE is one of " +
+			strings.Join(imageFiles, ", "), fs.ErrNotExist})
 		return
 	}
 	f, err := s.Images.Open(name, version, file)

@@ -125,6 +125,32 @@ func TestImageFiles(t *testing.T) {
 	check(want)
 }
 
+// A root in RAM comes like a kernel does, with ranges; nothing else of an image's directory is served.
+func TestRootFiles(t *testing.T) {
+	images, dir := bootImage(t)
+	for _, name := range []string{rootFile, sealFile, "manifest"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("this is "+name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen fetches
+	h := handler(t, &Server{Director: &fixedDirector{}, Images: images, Observe: seen.observe})
+	for name, want := range map[string]int{"root.squashfs": 206, "root.seal": 206, "manifest": 404, "root.squashfs/x": 404} {
+		r := httptest.NewRequest(http.MethodGet, "/images/web/7/"+name+"?mac=52-54-00-aa-00-01&boot=12", nil)
+		r.Header.Set("Range", "bytes=8-")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != want || want == 206 && w.Body.String() != name {
+			t.Errorf("%s: %d %q", name, w.Code, w.Body)
+		}
+		for _, f := range seen.take() {
+			if f.File != "web/7/"+name || f.MAC != "52:54:00:aa:00:01" || f.Boot != "12" || f.Bytes != int64(len(name)) || !f.Complete {
+				t.Errorf("observed %+v", f)
+			}
+		}
+	}
+}
+
 // A kernel of 32 MB goes out by sendfile(2): net/http reads the first 512 bytes of an answer itself, and no
 // byte more may come through user space.
 func TestSendfile(t *testing.T) {

@@ -22,13 +22,15 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("POST "+agent.PathHello, s.answer("hello", s.hello))
 	mux.HandleFunc("POST "+agent.PathSpec, s.answer("spec", s.poll))
 	mux.HandleFunc("POST "+agent.PathEvents, s.answer("events", s.report))
+	mux.HandleFunc("POST "+agent.PathClaim, s.answer("claim", secured(s.claim)))
+	mux.HandleFunc("POST "+agent.PathNode, s.answer("node", secured(s.present)))
 	mux.HandleFunc("GET /images/{name}/{version}/{file}", s.image)
 	mux.HandleFunc("GET /nbp/{file}", s.nbp)
 	mux.HandleFunc("GET /files/{file...}", s.file)
 	mux.HandleFunc("/", s.answer("unknown", func(http.ResponseWriter, *http.Request) error {
 		return &kindError{"no such page on a boot server", fs.ErrNotExist}
 	}))
-	return s.marked(mux), nil
+	return mux, nil
 }
 
 // answer makes a handler of a function that answers or returns an error.

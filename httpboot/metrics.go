@@ -11,7 +11,7 @@ import (
 type metrics struct {
 	requests, rejected, transfers, bytes, scripts *prometheus.CounterVec
 	copied                                        prometheus.Counter
-	polls                                         prometheus.Gauge
+	polls, nodes                                  prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, conns func() float64) *metrics {
@@ -29,6 +29,7 @@ func newMetrics(reg prometheus.Registerer, conns func() float64) *metrics {
 		copied: f.NewCounter(prometheus.CounterOpts{Name: "muster_httpboot_copied_bytes_total",
 			Help: "Bytes of files that went through user space instead of sendfile."}),
 		polls: f.NewGauge(prometheus.GaugeOpts{Name: "muster_httpboot_waiting_agents", Help: "Agents in a long poll."}),
+		nodes: f.NewGauge(prometheus.GaugeOpts{Name: "muster_httpboot_running_agents", Help: "Agents of running nodes in a long poll."}),
 	}
 }
 

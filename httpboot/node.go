@@ -41,13 +41,51 @@ func (s *Server) poll(w http.ResponseWriter, r *http.Request) error {
 	s.metrics.waiting(1)
 	defer s.metrics.waiting(-1)
 	reply, err := s.Director.Poll(ctx, p)
-	if err != nil && ctx.Err() != nil && r.Context().Err() == nil && errors.Is(err, ctx.Err()) {
+	if err != nil && timeUp(ctx, r, err) {
 		reply, err = agent.Reply{Wait: "the boot server has no work for this machine yet"}, nil
 	}
 	if err != nil {
 		return err
 	}
 	return writeJSON(w, reply)
+}
+
+// claim redeems a boot's token.
+func (s *Server) claim(w http.ResponseWriter, r *http.Request) error {
+	var c agent.Claim
+	if err := s.read(w, r, "claim", &c); err != nil {
+		return err
+	}
+	claimed, err := s.Director.Claim(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, claimed)
+}
+
+// present is a long poll of a running node.
+func (s *Server) present(w http.ResponseWriter, r *http.Request) error {
+	var p agent.Present
+	if err := s.read(w, r, "node", &p); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), agent.PollHold)
+	defer cancel()
+	s.metrics.nodes.Inc()
+	defer s.metrics.nodes.Dec()
+	orders, err := s.Director.Present(ctx, p)
+	if err != nil && timeUp(ctx, r, err) {
+		orders, err = agent.NodeOrders{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, orders)
+}
+
+// timeUp says that err is only the end of a long poll's time, and that the client still waits.
+func timeUp(ctx context.Context, r *http.Request, err error) bool {
+	return ctx.Err() != nil && r.Context().Err() == nil && errors.Is(err, ctx.Err())
 }
 
 // report takes an agent's events.

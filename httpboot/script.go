@@ -225,8 +225,12 @@ func cmdline(m Machine, s Script) (string, error) {
 	if s.Gateway != (netip.Addr{}) {
 		words = append(words, agent.ParamGateway+"="+s.Gateway.String())
 	}
-	if s.Token != "" {
-		words = append(words, agent.ParamToken+"="+s.Token)
+	for _, p := range []struct{ name, value string }{
+		{agent.ParamToken, s.Token}, {agent.ParamKey, s.Key}, {agent.ParamPin, s.Pin},
+	} {
+		if p.value != "" {
+			words = append(words, p.name+"="+p.value)
+		}
 	}
 	ours := len(words)
 	words = append(words, strings.Fields(s.Cmdline)...)
@@ -237,7 +241,8 @@ func cmdline(m Machine, s Script) (string, error) {
 	}
 	line := strings.Join(words, " ")
 	if len(line) > cmdlineSize {
-		return "", fmt.Errorf("httpboot: the kernel command line has %d characters, Linux takes %d: %w", len(line), cmdlineSize, fs.ErrInvalid)
+		return "", fmt.Errorf("httpboot: the kernel command line has %d characters, Linux takes %d: "+
+			"shorten the role's, which has %d: %w", len(line), cmdlineSize, len(s.Cmdline), fs.ErrInvalid)
 	}
 	return line, nil
 }

@@ -75,6 +75,8 @@ func TestScripts(t *testing.T) {
 		Kind: Boot, Title: "rescue", Kernel: "https://mirror.example/k?x=1", Initrd: "/files/rescue.img?v=2",
 		Address: netip.MustParsePrefix("192.0.2.1/32"), Servers: []string{"http://10.77.0.2:8080", "http://10.77.0.3:8080"},
 	}
+	full := web
+	full.Key, full.Pin = strings.Repeat("k", 43), strings.Repeat("p", 43)
 	long := web
 	long.Cmdline = strings.Repeat("x", cmdlineSize)
 	for name, tc := range map[string]struct {
@@ -93,6 +95,7 @@ func TestScripts(t *testing.T) {
 		"no-mac.golden":     {query: "/ipxe?mac=80-00-02-08-fe-80-00-00-00-00-00-00-00-02-c9-03-00-0d-9e-01"},
 		"no-kernel.golden":  {query: who, script: Script{Kind: Boot, Initrd: "/images/../x y", Address: web.Address}},
 		"no-address.golden": {query: who, script: Script{Kind: Boot, Kernel: "/k", Initrd: "/i"}},
+		"boot-full.golden":  {query: who, script: full},
 		"long.golden":       {query: who, script: long},
 		"injection.golden": {query: "/ipxe?mac=525400aa0001&mac=52-54-00-aa-00-01&product=a%0Ashell%0d&serial=%24%7Bnet0/ip%7D&asset=%F6", script: Script{
 			Message: "a\nb || shell && ${mac} \x1b[2J ü"}},
@@ -105,6 +108,39 @@ func TestScripts(t *testing.T) {
 			}
 			golden(t, name, w.Body.String())
 		})
+	}
+}
+
+// With everything that Muster adds, eight servers too, a role has more than half of the command line for
+// itself; one character more than x86 takes is an error and no line that is cut.
+func TestCmdlineSize(t *testing.T) {
+	m := Machine{MAC: "52:54:00:aa:00:01", Base: "http://boot-server-1.rack.example:8080"}
+	s := Script{
+		Kind: Boot, Token: strings.Repeat("t", 64), Key: strings.Repeat("k", 43), Pin: strings.Repeat("p", 43),
+		Address: netip.MustParsePrefix("192.168.100.200/24"), Gateway: netip.MustParseAddr("192.168.100.254"),
+	}
+	for i := range 7 {
+		s.Servers = append(s.Servers, fmt.Sprintf("http://boot-server-%d.rack.example:8080", i+2))
+	}
+	line, err := cmdline(m, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(line) > cmdlineSize/2 {
+		t.Errorf("%d characters are ours: %s", len(line), line)
+	}
+	s.Cmdline = strings.Repeat("x", cmdlineSize-len(line)-1)
+	if line, err = cmdline(m, s); err != nil || len(line) != cmdlineSize {
+		t.Errorf("%d characters: %v", len(line), err)
+	}
+	s.Cmdline += "x"
+	want := fmt.Sprintf("2048 characters, Linux takes 2047: shorten the role's, which has %d", len(s.Cmdline))
+	if _, err = cmdline(m, s); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	s.Cmdline, s.Pin = "", "a b"
+	if _, err = cmdline(m, s); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a pin of two words: %v", err)
 	}
 }
 

@@ -34,8 +34,8 @@ type Server struct {
 	// .Base (this server's URL), .Again (asks for this machine's script again), .Title .Message .Retry
 	// (seconds), .Kernel .Initrd (URLs) and .Cmdline, each safe to print in one line of a script.
 	Templates fs.FS
-	// MaxConns bounds the connections that are open; zero means 8192. One more is closed at once, and
-	// iPXE tries again.
+	// MaxConns bounds the connections that are open, those over TLS apart from the others; zero means 8192.
+	// One more is closed at once, and iPXE tries again.
 	MaxConns int
 	// Grace is how long a download may go on after Serve's ctx ended; zero means 5 s.
 	Grace time.Duration
@@ -50,7 +50,8 @@ type Server struct {
 	err     error // of setup
 	scripts *scripts
 	metrics *metrics
-	conns   connections
+	// conns are those of Listen, secure those of ListenSecure.
+	conns, secure connections
 }
 
 // Limits of a client. Downloads get an hour: 40 MB over a slow link, and an end for one that stopped
@@ -77,7 +78,7 @@ func (s *Server) setup() error {
 		if s.Log == nil {
 			s.Log = slog.New(slog.DiscardHandler)
 		}
-		s.metrics = newMetrics(s.Metrics, func() float64 { return float64(s.conns.open.Load()) })
+		s.metrics = newMetrics(s.Metrics, func() float64 { return float64(s.conns.open.Load() + s.secure.open.Load()) })
 		s.scripts, s.err = parseScripts(s.Templates)
 	})
 	return s.err
@@ -85,7 +86,10 @@ func (s *Server) setup() error {
 
 // Listen opens addr (":8080"), after it checked the fields and scripts: a wrong template is an error at
 // the start and not at three in the morning.
-func (s *Server) Listen(addr string) (net.Listener, error) {
+func (s *Server) Listen(addr string) (net.Listener, error) { return s.listen(addr, "httpboot.listen") }
+
+// listen opens addr, which setting says.
+func (s *Server) listen(addr, setting string) (net.Listener, error) {
 	if err := s.setup(); err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func (s *Server) Listen(addr string) (net.Listener, error) {
 	ln, err := lc.Listen(context.Background(), "tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("httpboot: address %s is in use by another program (ss -ltnp says which): "+
-			"stop it or choose another httpboot.listen: %w", addr, syscall.EADDRINUSE)
+			"stop it or choose another %s: %w", addr, setting, syscall.EADDRINUSE)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("httpboot: %w", err)
@@ -111,16 +115,20 @@ func (s *Server) Listen(addr string) (net.Listener, error) {
 }
 
 // Serve answers on ln, which it closes, until ctx ends; long polls end at once then, downloads have
-// Grace. It returns nil on a clean stop.
+// Grace. It returns nil on a clean stop. Several may run at the same time, each with a listener of its own.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	h, err := s.Handler()
 	if err != nil {
 		ln.Close()
 		return err
 	}
+	conns := &s.conns
+	if _, ok := ln.(*secureListener); ok {
+		conns = &s.secure
+	}
 	srv := &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerSize,
-		ConnState: s.connState, ConnContext: s.connContext,
+		Handler: s.marked(conns, h), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: headerSize,
+		ConnState: s.connState(conns), ConnContext: connContext,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}

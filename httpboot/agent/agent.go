@@ -29,6 +29,8 @@ type Agent struct {
 	Console *Console
 	// HTTP talks to the boot servers; nil means a client with short dials and no proxy.
 	HTTP *http.Client
+	// HTTPS talks to them where secrets go; nil means one that takes the key with ParamPin and no other.
+	HTTPS *http.Client
 	// Args are the kernel's own arguments for init ("single"), passed on to the image's.
 	Args []string
 
@@ -40,6 +42,7 @@ type Agent struct {
 	nic     string
 	address netip.Prefix // what the NIC has now
 	settled bool         // address is a spec's, and was reported
+	key     string       // proves that this machine redeemed the boot's token; empty before it did
 }
 
 // errReboot ends a boot: the machine restarts, for the reason that it carries.
@@ -107,7 +110,7 @@ func (a *Agent) online(ctx context.Context) error {
 			return nil
 		}
 		var reboot *errReboot
-		if ctx.Err() != nil || errors.As(err, &reboot) {
+		if ctx.Err() != nil || errors.As(err, &reboot) || errors.Is(err, errClaimed) {
 			return err
 		}
 		d := b.step()
@@ -156,10 +159,14 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 		done = append(done, a.path(sysroot+m.Target))
 		a.note("mount", "%s from %s:%s", m.Target, m.Server, m.Path)
 	}
-	if err := a.writeFiles(s); err != nil {
+	secret, err := a.claim(ctx, s)
+	if err == nil {
+		err = a.writeFiles(s, secret)
+	}
+	if err != nil {
 		return "files", err
 	}
-	a.note("files", "%s, %d files", s.Hostname, len(s.Files))
+	a.note("files", "%s, %d files", s.Hostname, len(s.Files)+len(secret))
 	return a.handOver(ctx, s)
 }
 

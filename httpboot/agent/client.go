@@ -3,12 +3,18 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,6 +51,59 @@ func httpClient() *http.Client {
 		IdleConnTimeout:       30 * time.Second,
 		ResponseHeaderTimeout: PollHold + callTimeout,
 	}}
+}
+
+// secureClient is an httpClient that talks TLS 1.3 to the holder of the key with this pin and to nobody else:
+// no authority vouches for a boot server, and its names do not matter. The handshake proves that the other
+// side has the key.
+func secureClient(pin string) *http.Client {
+	c := httpClient()
+	t := c.Transport.(*http.Transport)
+	t.TLSHandshakeTimeout = callTimeout
+	t.TLSClientConfig = &tls.Config{
+		MinVersion: tls.VersionTLS13, InsecureSkipVerify: true, // in favour of what follows
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			if len(cs.PeerCertificates) == 0 {
+				return &wrongPin{"none", pin}
+			}
+			sum := sha256.Sum256(cs.PeerCertificates[0].RawSubjectPublicKeyInfo)
+			if got := base64.RawURLEncoding.EncodeToString(sum[:]); got != pin {
+				return &wrongPin{got, pin}
+			}
+			return nil
+		},
+	}
+	return c
+}
+
+// wrongPin is a server that is not the one which this machine was booted by.
+type wrongPin struct{ got, want string }
+
+func (w *wrongPin) Error() string {
+	return fmt.Sprintf("this is not our boot server: its TLS key has the pin %s, %s=%s was wanted", w.got, ParamPin, w.want)
+}
+
+// secureServers gives the URLs for TLS: first, which the spec names, then the other boot servers with its port.
+func secureServers(first string, servers []string) ([]string, error) {
+	u, err := url.Parse(first)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("%q is no https URL: %w", first, fs.ErrInvalid)
+	}
+	out := []string{strings.TrimRight(first, "/")}
+	for _, s := range servers {
+		other, err := url.Parse(s)
+		if err != nil {
+			continue
+		}
+		host := other.Hostname()
+		if u.Port() != "" {
+			host = net.JoinHostPort(host, u.Port())
+		}
+		if next := "https://" + host; !slices.Contains(out, next) {
+			out = append(out, next)
+		}
+	}
+	return out, nil
 }
 
 // call posts in as JSON to path and reads the reply into out (unless nil). It tries every server once,

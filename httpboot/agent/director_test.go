@@ -16,11 +16,14 @@ type fakeDirector struct {
 	replies []Reply
 	// refuse gives the status of the next requests to a path, each used once.
 	refuse map[string][]int
+	// secrets answer each claim.
+	secrets []File
 
 	mu     sync.Mutex
 	asked  []string // hello, spec
 	hellos []Hello
 	events []Event
+	claims []Claim
 	// batches counts reports.
 	batches int
 }
@@ -50,6 +53,12 @@ func (d *fakeDirector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		w.WriteHeader(http.StatusNoContent)
+		return
+	case PathClaim:
+		var c Claim
+		d.decode(r, &c)
+		d.claims = append(d.claims, c)
+		json.NewEncoder(w).Encode(Claimed{Files: d.secrets})
 		return
 	case PathHello:
 		var h Hello

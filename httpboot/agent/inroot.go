@@ -1,12 +1,15 @@
 package agent
 
 import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -19,13 +22,17 @@ type inRoot struct{ dir string }
 
 // open gives a handle on name, which is absolute, with O_PATH.
 func (r inRoot) open(name string, flags uint64) (*os.File, error) {
+	return r.openAs(name, unix.O_PATH|flags)
+}
+
+func (r inRoot) openAs(name string, flags uint64) (*os.File, error) {
 	root, err := os.Open(r.dir)
 	if err != nil {
 		return nil, err
 	}
 	defer root.Close()
 	fd, err := unix.Openat2(int(root.Fd()), name, &unix.OpenHow{
-		Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT,
+		Flags: unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT,
 	})
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: name, Err: err}
@@ -63,27 +70,82 @@ func (r inRoot) mkdirAll(name string) (*os.File, error) {
 	return r.open(name, unix.O_DIRECTORY)
 }
 
+// regular opens a file for reading; nothing else: what an image has under a name may be a pipe.
+func (r inRoot) regular(name string, flags uint64) (*os.File, unix.Stat_t, error) {
+	var st unix.Stat_t
+	f, err := r.openAs(name, unix.O_RDONLY|unix.O_NONBLOCK|flags)
+	if err != nil {
+		return nil, st, err
+	}
+	err = unix.Fstat(int(f.Fd()), &st)
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
+		err = fmt.Errorf("%s is not a file: %w", name, fs.ErrInvalid)
+	}
+	if err != nil {
+		f.Close()
+		return nil, st, err
+	}
+	return f, st, nil
+}
+
+// read gives the content of a file of limit bytes at most.
+func (r inRoot) read(name string, limit int64) ([]byte, error) {
+	f, st, err := r.regular(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st.Size > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes: %w", name, limit, fs.ErrInvalid)
+	}
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// same reports whether name is a file as writeFile would make it.
+func (r inRoot) same(name string, mode uint32, o owner, content []byte) bool {
+	f, st, err := r.regular(name, unix.O_NOFOLLOW)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if st.Mode&0o7777 != mode || st.Size != int64(len(content)) || isRoot() && (o != owner{int(st.Uid), int(st.Gid)}) {
+		return false
+	}
+	have, err := io.ReadAll(f)
+	return err == nil && bytes.Equal(have, content)
+}
+
+// isRoot is so on every node. A test that runs as somebody else cannot give files away.
+func isRoot() bool { return os.Geteuid() == 0 }
+
 // writeFile puts content at name, by rename: what is there, a file or a symlink, is replaced and never
-// written through.
-func (r inRoot) writeFile(name string, mode fs.FileMode, content []byte) error {
+// written through. Nobody but root can read it before its mode and owner are right. With ram, a name on an
+// NFS volume is an error, and nothing of the content gets there.
+func (r inRoot) writeFile(name string, mode uint32, o owner, content []byte, ram bool) error {
 	dir, err := r.mkdirAll(path.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
 	at, base := int(dir.Fd()), path.Base(name)
-	tmp := ".muster-" + strconv.Itoa(os.Getpid()) + "-" + base
-	if len(tmp) > 255 {
-		tmp = ".muster-" + strconv.Itoa(os.Getpid())
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(at, &st); ram && (err != nil || st.Type == unix.NFS_SUPER_MAGIC) {
+		return fmt.Errorf("it has a secret and would lie on a volume: choose a path outside of it: %w", cmp.Or(err, fs.ErrInvalid))
 	}
-	fd, err := unix.Openat(at, tmp, unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, uint32(mode.Perm()))
+	tmp := ".muster-" + rand.Text()
+	fd, err := unix.Openat(at, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return &os.PathError{Op: "create", Path: name, Err: err}
 	}
 	f := os.NewFile(uintptr(fd), name)
-	_, werr := f.Write(content)
-	err = errors.Join(werr, f.Chmod(mode.Perm()), f.Close()) // the umask is not ours to trust
-	if err == nil {
+	_, err = f.Write(content)
+	if err == nil && isRoot() {
+		err = f.Chown(o.uid, o.gid)
+	}
+	if err == nil { // last: a change of the owner takes setuid away
+		err = unix.Fchmod(fd, mode)
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
 		if err = unix.Renameat(at, tmp, at, base); err != nil {
 			err = &os.PathError{Op: "rename", Path: name, Err: err}
 		}

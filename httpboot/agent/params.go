@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,6 +23,11 @@ type Params struct {
 	Address netip.Prefix
 	// Gateway is the default router; zero means none.
 	Gateway netip.Addr
+	// Key verifies the seals of images; nil means that the machine boots no image into RAM.
+	Key ed25519.PublicKey
+	// Pin is the SHA-256 of the boot servers' TLS key, in base64url; empty means that the machine gets no
+	// secrets.
+	Pin string
 }
 
 // ParseParams reads a kernel command line. It names everything that is missing or malformed, not only
@@ -57,6 +64,17 @@ func ParseParams(cmdline string) (Params, error) {
 			bad(ParamGateway, "an IPv4 address, 10.77.0.1")
 		}
 	}
+	for _, v := range []struct{ name, what string }{
+		{ParamKey, "an Ed25519 public key (32 bytes in base64url)"},
+		{ParamPin, "the SHA-256 of a TLS key (32 bytes in base64url)"},
+	} {
+		if b, err := base64.RawURLEncoding.Strict().DecodeString(vals[v.name]); vals[v.name] != "" && (err != nil || len(b) != 32) {
+			bad(v.name, v.what)
+		} else if v.name == ParamKey && vals[v.name] != "" {
+			p.Key = b
+		}
+	}
+	p.Pin = vals[ParamPin]
 	if len(errs) > 0 {
 		return Params{}, fmt.Errorf("agent: kernel command line: %w: %w", fs.ErrInvalid, errors.Join(errs...))
 	}

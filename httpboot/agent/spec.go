@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,11 +34,7 @@ func (s *Spec) check() error {
 	for _, m := range s.Mounts {
 		errs = append(errs, checkMount(m, true))
 	}
-	for _, f := range s.Files {
-		if !cleanPath(f.Path) {
-			errs = append(errs, fmt.Errorf("file %q is not absolute and clean", f.Path))
-		}
-	}
+	errs = append(errs, checkFiles(s.Files))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("agent: boot spec: %w: %w", fs.ErrInvalid, err)
 	}
@@ -106,16 +101,21 @@ func (a *Agent) setAddress(ctx context.Context, s *Spec) error {
 	return nil
 }
 
-// writeFiles writes the names that every node has, and the spec's own files over them.
-func (a *Agent) writeFiles(s *Spec) error {
+// writeFiles writes the names that every node has, the spec's own files over them, and the secret ones.
+func (a *Agent) writeFiles(s *Spec, secret []File) error {
 	if err := a.System.SetHostname(s.Hostname); err != nil {
 		return fmt.Errorf("hostname %s: %w", s.Hostname, err)
 	}
-	root := inRoot{a.path(sysroot)}
+	w := newWriter(a.path(sysroot))
 	for _, f := range append(nameFiles(s), s.Files...) {
-		mode := fs.FileMode(cmp.Or(f.Mode, 0o644))
-		if err := root.writeFile(f.Path, mode, f.Content); err != nil {
-			return fmt.Errorf("file %s: %w", f.Path, err)
+		if _, err := w.write(f); err != nil {
+			return err
+		}
+	}
+	w.ram = true
+	for _, f := range secret {
+		if _, err := w.write(f); err != nil {
+			return err
 		}
 	}
 	return nil
