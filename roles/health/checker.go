@@ -29,11 +29,17 @@ func (Checker) Check(ctx context.Context, h roles.Health, n roles.Node) error {
 	defer cancel()
 	switch {
 	case kinds(h) != 1:
-		return fmt.Errorf("a health check needs exactly one of http, tcp, ntp, this one has %d: %w", kinds(h), fs.ErrInvalid)
+		return fmt.Errorf("a health check needs exactly one of http, tcp, ntp, smtp, imap, dns, this one has %d: %w", kinds(h), fs.ErrInvalid)
 	case h.HTTP != nil:
 		return checkHTTP(ctx, *h.HTTP, n.Address, timeout)
 	case h.TCP != nil:
 		return checkTCP(ctx, *h.TCP, n.Address, timeout)
+	case h.SMTP != nil:
+		return checkSMTP(ctx, *h.SMTP, n.Address, timeout)
+	case h.IMAP != nil:
+		return checkIMAP(ctx, *h.IMAP, n.Address, timeout)
+	case h.DNS != nil:
+		return checkDNS(ctx, *h.DNS, n.Address, timeout)
 	}
 	return checkNTP(ctx, *h.NTP, n.Address, timeout)
 }
@@ -41,7 +47,7 @@ func (Checker) Check(ctx context.Context, h roles.Health, n roles.Node) error {
 // kinds counts the kinds of check in h.
 func kinds(h roles.Health) int {
 	n := 0
-	for _, set := range []bool{h.HTTP != nil, h.TCP != nil, h.NTP != nil} {
+	for _, set := range []bool{h.HTTP != nil, h.TCP != nil, h.NTP != nil, h.SMTP != nil, h.IMAP != nil, h.DNS != nil} {
 		if set {
 			n++
 		}

@@ -61,6 +61,7 @@ func TestInvalid(t *testing.T) {
 		"no address":   {roles.Health{TCP: &roles.TCPCheck{Port: 1}}, roles.Node{}},
 		"no tcp port":  {roles.Health{TCP: &roles.TCPCheck{}}, loopback},
 		"large port":   {roles.Health{HTTP: &roles.HTTPCheck{Port: 65536}}, loopback},
+		"smtp port":    {roles.Health{SMTP: &roles.SMTPCheck{Port: -1}}, loopback},
 		"control path": {roles.Health{HTTP: &roles.HTTPCheck{Path: "/\x7f"}}, loopback},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +78,9 @@ func TestCancelled(t *testing.T) {
 	for name, h := range map[string]roles.Health{
 		"http": {HTTP: &roles.HTTPCheck{Port: 9}},
 		"tcp":  {TCP: &roles.TCPCheck{Port: 9}},
+		"dns":  {DNS: &roles.DNSCheck{Port: silent}},
+		"smtp": {SMTP: &roles.SMTPCheck{Port: 9}},
+		"imap": {IMAP: &roles.IMAPCheck{Port: 9}},
 		"ntp":  {NTP: &roles.NTPCheck{Port: silent}},
 	} {
 		t.Run(name, func(t *testing.T) {
