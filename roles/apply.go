@@ -99,6 +99,9 @@ func (a *applier) apply(d Declaration, o ApplyOptions) error {
 		}
 	}
 	a.check(d)
+	if len(a.faults) == 0 {
+		a.checkFiles(d)
+	}
 	for _, n := range d.Nodes {
 		if err := a.node(n); err != nil {
 			return err
@@ -190,6 +193,9 @@ func (a *applier) prune(d Declaration) error {
 			}
 		}
 		if err := a.tx.Pools().Delete(p.Name); err != nil {
+			return err
+		}
+		if err := forgetSecrets(a.tx, p.Name); err != nil {
 			return err
 		}
 	}

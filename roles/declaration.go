@@ -1,12 +1,10 @@
 package roles
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -133,9 +131,6 @@ func (r Role) validate(fault reporter) {
 	if r.Root != "" && r.Root != RootNFS && r.Root != RootRAM {
 		fault("root", "%q is not known (want nfs or ram)", r.Root)
 	}
-	if r.Root == RootRAM {
-		fault("root", "ram is not served yet (want nfs)")
-	}
 	if strings.ContainsAny(r.Cmdline, "\n\r") {
 		fault("cmdline", "must be one line")
 	}
@@ -157,35 +152,14 @@ func (r Role) validate(fault reporter) {
 	for _, s := range r.State {
 		mount("state", s)
 	}
+	r.Vars.validate(fault)
+	validateFiles(r.Files, fault)
+	if f := r.mountedOn(); f != "" {
+		fault("files", "%s cannot be a file: something is mounted there", f)
+	}
+	validateSecrets(r.Secrets, fault)
 	r.Health.validate(fault)
-	if k := r.Recipe.Kernel; k != "" && k != "full" && k != "cloud" {
-		fault("build", "kernel %q is not known (want full or cloud)", k)
-	}
-}
-
-func (h *Health) validate(fault reporter) {
-	if h == nil {
-		return
-	}
-	kinds, port := 0, 1
-	if h.HTTP != nil {
-		kinds, port = kinds+1, cmp.Or(h.HTTP.Port, 80)
-	}
-	if h.TCP != nil {
-		kinds, port = kinds+1, h.TCP.Port
-	}
-	if h.NTP != nil {
-		kinds, port = kinds+1, cmp.Or(h.NTP.Port, 123)
-	}
-	if kinds != 1 {
-		fault("health", "wants exactly one of http, tcp and ntp")
-	}
-	if port < 1 || port > 65535 {
-		fault("health", "port %d is not between 1 and 65535", port)
-	}
-	if h.Interval < 0 || h.Timeout < 0 || h.Failures < 0 {
-		fault("health", "interval, timeout and failures cannot be negative")
-	}
+	validateRecipe(r.Recipe, fault)
 }
 
 // mountable refuses what would hide the system under a mount.
@@ -227,27 +201,8 @@ func (p Pool) validate(fault reporter) {
 	if p.Takeover < 0 {
 		fault("takeover", "cannot be negative")
 	}
+	p.Vars.validate(fault)
 	for _, err := range p.Match.validate() {
 		fault("match", "%s", strings.TrimPrefix(err.Error(), "match: "))
-	}
-}
-
-// Over gives base with every field that is set in r replaced by r's; the recipe is compared field by field
-// too. A health check is replaced as a whole: its kinds exclude each other.
-func (r Role) Over(base Role) Role {
-	override(reflect.ValueOf(&base).Elem(), reflect.ValueOf(r))
-	return base
-}
-
-func override(dst, src reflect.Value) {
-	for i := range src.NumField() {
-		d, s := dst.Field(i), src.Field(i)
-		switch {
-		case s.IsZero():
-		case s.Kind() == reflect.Struct:
-			override(d, s)
-		default:
-			d.Set(s)
-		}
 	}
 }

@@ -1,12 +1,6 @@
 package roles
 
-import (
-	"context"
-	"errors"
-	"fmt"
-	"net/netip"
-	"strconv"
-)
+import "net/netip"
 
 // File is a file that a node gets when it boots.
 type File struct {
@@ -24,25 +18,9 @@ type File struct {
 	Reload []string `yaml:"reload,omitempty" json:"reload,omitempty"`
 }
 
-// FileMode is permission bits that are written in octal.
-type FileMode uint32
-
-// MarshalText implements encoding.TextMarshaler.
-func (m FileMode) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%04o", uint32(m)), nil }
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (m *FileMode) UnmarshalText(b []byte) error {
-	v, err := strconv.ParseUint(string(b), 8, 32)
-	if err != nil || v > 0o7777 {
-		return fmt.Errorf("%q is not a file mode (want octal: 0640)", b)
-	}
-	*m = FileMode(v)
-	return nil
-}
-
 // FileData is what the template of a File sees. Besides the fields there are the functions secret "NAME" and
-// public "NAME", which give the value and the public half of a secret of the role, and quote, join, lower,
-// default and indent.
+// public "NAME", which give the value and the public half of a secret of the role, quote VALUE, join SEP LIST,
+// lower TEXT, default VALUE-IF-EMPTY VALUE and indent SPACES TEXT. The last argument may come by a pipe.
 type FileData struct {
 	// Name is the slot's, which is the hostname: web-03. Number is 3; FQDN has the domain.
 	Name   string
@@ -97,10 +75,4 @@ type NodeFiles struct {
 	Files []NodeFile
 	// Revision is the same for the same files, in every process and at every time.
 	Revision string
-}
-
-// Files renders the files for the occupant of a slot, and makes the secrets that it has none of yet. The
-// error says which file of which role does not work.
-func (r *Registry) Files(ctx context.Context, slot, image string) (NodeFiles, error) {
-	return NodeFiles{}, errors.ErrUnsupported
 }

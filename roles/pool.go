@@ -23,7 +23,7 @@ type Pool struct {
 	// Image pins a version ("web:7"); empty means the current version of the role's image.
 	Image string `yaml:"image,omitempty" json:"image,omitempty"`
 	// Vars are values for the files of the pool's nodes; they override the role's one by one.
-	Vars map[string]any `yaml:"vars,omitempty" json:"vars,omitempty"`
+	Vars Vars `yaml:"vars,omitempty" json:"vars,omitempty"`
 	// Takeover is how long an occupant must have been failed before an unknown machine may take its
 	// slot; zero means 30 s.
 	Takeover Duration `yaml:"takeover,omitempty" json:"takeover,omitzero"`

@@ -36,7 +36,7 @@ type Role struct {
 	// State lists directories that belong to the slot: they persist and move with it to a replacement.
 	State []string `yaml:"state,omitempty" json:"state,omitempty"`
 	// Vars are values for the role's files; a pool's override them one by one.
-	Vars map[string]any `yaml:"vars,omitempty" json:"vars,omitempty"`
+	Vars Vars `yaml:"vars,omitempty" json:"vars,omitempty"`
 	// Files are written into a node when it boots, rendered for its slot. A declared role's files replace
 	// the library's of the same path and add to the others.
 	Files []File `yaml:"files,omitempty" json:"files,omitempty"`

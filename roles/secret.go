@@ -1,8 +1,9 @@
 package roles
 
 import (
-	"context"
-	"errors"
+	"cmp"
+	"fmt"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,12 @@ const (
 	SecretTLS SecretKind = "tls"
 )
 
+// The scopes of secrets.
+const (
+	scopeSlot = "slot"
+	scopePool = "pool"
+)
+
 // SecretSpec declares a secret of a role.
 type SecretSpec struct {
 	// Name is a DNS label.
@@ -33,11 +40,26 @@ type SecretSpec struct {
 	// Length of a password in letters, of a key in bytes; zero means 24 and 32.
 	Length int `yaml:"length,omitempty" json:"length,omitempty"`
 	// Names are the DNS names of a certificate, as templates over FileData; empty means the slot's FQDN or,
-	// for a pool, the pool's name and all of its members.
+	// for a pool, the pool's name and all of its members. Those of a pool see the data of its first slot.
 	Names []string `yaml:"names,omitempty" json:"names,omitempty"`
 }
 
-// Secret is one secret of a slot or pool.
+func (s SecretSpec) kind() SecretKind { return cmp.Or(s.Kind, SecretPassword) }
+func (s SecretSpec) scope() string    { return cmp.Or(s.Scope, scopeSlot) }
+
+// key is that of the secret of a slot.
+func (s SecretSpec) key(pool, slot string) string {
+	if s.scope() == scopePool {
+		return scopePool + "/" + pool + "/" + s.Name
+	}
+	return scopeSlot + "/" + slot + "/" + s.Name
+}
+
+// fits reports whether a stored secret can serve as s. One of another kind was made for an older declaration.
+func (s SecretSpec) fits(v Secret) bool { return v.Kind == s.kind() }
+
+// Secret is one secret of a slot or pool. It is made when a node first needs it, and kept until it is rotated or
+// its pool is deleted: a machine that replaces another has the same.
 type Secret struct {
 	// Key is pool/web/tls or slot/web-01/ssh.
 	Key  string     `json:"key"`
@@ -51,17 +73,33 @@ type Secret struct {
 	Given bool      `json:"given,omitempty"`
 }
 
-// Secrets lists what was made or set, without values, by key.
-func (r *Registry) Secrets() ([]Secret, error) { return nil, errors.ErrUnsupported }
+// String is what may be shown: fmt and log/slog get no value by accident.
+func (s Secret) String() string { return fmt.Sprintf("%s (%s)", s.Key, s.Kind) }
 
-// SetSecret stores an operator's own value: a certificate with its key, a TSIG key. The error wraps
-// fs.ErrNotExist where no role of that pool or slot declares it, and fs.ErrInvalid for a value that is not of
-// its kind.
-func (r *Registry) SetSecret(ctx context.Context, key string, value []byte) (Secret, error) {
-	return Secret{}, errors.ErrUnsupported
+// GoString implements fmt.GoStringer.
+func (s Secret) GoString() string { return s.String() }
+
+// splitKey takes slot/web-01/ssh apart.
+func splitKey(key string) (scope, owner, name string, ok bool) {
+	scope, rest, _ := strings.Cut(key, "/")
+	owner, name, ok = strings.Cut(rest, "/")
+	return scope, owner, name, ok && (scope == scopeSlot || scope == scopePool)
 }
 
-// RotateSecret makes a new value.
-func (r *Registry) RotateSecret(ctx context.Context, key string) (Secret, error) {
-	return Secret{}, errors.ErrUnsupported
+// poolOf gives the pool that a secret belongs to, whether its slot still exists or not; "" for none.
+func (s Secret) poolOf() string {
+	scope, owner, _, ok := splitKey(s.Key)
+	switch {
+	case !ok:
+		return ""
+	case scope == scopePool:
+		return owner
+	}
+	return owner[:max(0, strings.LastIndexByte(owner, '-'))]
+}
+
+// shown is s without its value.
+func (s Secret) shown() Secret {
+	s.Value = nil
+	return s
 }

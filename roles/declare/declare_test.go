@@ -35,10 +35,38 @@ const everything = `roles:
   - {name: dumps, mount: /srv/dumps}
   - {name: keys, mount: /srv/keys, readonly: true}
   state: [/var/lib/postgresql, /var/log/postgresql]
+  vars: {port: 5432, ratio: 0.5, tuned: true, none: ~, mode: 0640, name: db, hosts: [a, 1], deep: {x: {80: http}}}
+  files:
+  - path: /etc/db.conf
+    mode: 0640
+    owner: root:postgres
+    content: |
+      listen {{.Address}}:{{.Vars.port}}
+      password {{secret "admin"}}
+    reload: [postgresql.service]
+  - {path: /etc/motd, content: "{{.Name}}"}
+  secrets:
+  - {name: admin, length: 40}
+  - {name: tsig, kind: key, scope: pool, length: 64}
+  - {name: host, kind: ssh, scope: slot}
+  - {name: tls, kind: tls, names: ["{{.Name}}.example", db.example]}
   health: {tcp: {port: 5432}, interval: 2s, timeout: 500ms, failures: 5}
-  build: {packages: [postgresql], services: [postgresql.service], kernel: cloud, suite: trixie, mirror: "http://deb.example/debian", overlay: /etc/muster/overlays/db}
+  build:
+    from: oci:registry.example/db:16
+    packages: [postgresql]
+    services: [postgresql.service]
+    kernel: cloud
+    suite: trixie
+    mirror: "http://deb.example/debian"
+    sources: ["deb https://deb.example/pg bookworm main"]
+    keys: [/etc/muster/keys/pg.asc]
+    hooks: ["systemctl mask apt-daily.timer", "true"]
+    overlay: /etc/muster/overlays/db
 - {name: web, health: {http: {port: 8080, path: /up, host: www.example}}}
-- {name: ntp, health: {ntp: {port: 1123}}}
+- {name: ntp, root: ram, health: {ntp: {port: 1123}}}
+- {name: mail, health: {smtp: {port: 587}}}
+- {name: imap, health: {imap: {port: 993}}}
+- {name: dns, health: {dns: {port: 5353, name: _sip.example., type: TXT}}}
 pools:
 - name: db
   role: db
@@ -60,6 +88,7 @@ pools:
     cpuMin: 4
   priority: -3
   image: postgres:7
+  vars: {port: 5433, extra: [x]}
   takeover: 1m30s
 nodes:
 - {mac: 52:54:00:aa:00:01, pool: db, slot: db-02, labels: {rack: a1}, power: {driver: lab, target: m1}}
@@ -95,10 +124,24 @@ func TestParseEverything(t *testing.T) {
 		time.Duration(p.Takeover) != 90*time.Second || p.Match.CPUMin != 4 || len(p.Match.Subnet) != 2 || p.Match.Labels["on"] != "true" {
 		t.Errorf("got %+v", d)
 	}
-	want := images.Recipe{Packages: []string{"postgresql"}, Services: []string{"postgresql.service"}, Kernel: "cloud", Suite: "trixie",
-		Mirror: "http://deb.example/debian", Overlay: "/etc/muster/overlays/db"}
+	want := images.Recipe{From: "oci:registry.example/db:16", Packages: []string{"postgresql"}, Services: []string{"postgresql.service"}, Kernel: "cloud",
+		Suite: "trixie", Mirror: "http://deb.example/debian", Sources: []string{"deb https://deb.example/pg bookworm main"},
+		Keys: []string{"/etc/muster/keys/pg.asc"}, Hooks: []string{"systemctl mask apt-daily.timer", "true"}, Overlay: "/etc/muster/overlays/db"}
 	if d := cmp.Diff(want, db.Recipe); d != "" {
 		t.Errorf("recipe: -want +got:\n%s", d)
+	}
+	vars := roles.Vars{"port": 5432, "ratio": 0.5, "tuned": true, "none": nil, "mode": "0640", "name": "db", "hosts": []any{"a", 1},
+		"deep": map[string]any{"x": map[string]any{"80": "http"}}}
+	if d := cmp.Diff(vars, db.Vars); d != "" {
+		t.Errorf("vars: -want +got:\n%s", d)
+	}
+	file := roles.File{Path: "/etc/db.conf", Mode: 0o640, Owner: "root:postgres", Reload: []string{"postgresql.service"},
+		Content: "listen {{.Address}}:{{.Vars.port}}\npassword {{secret \"admin\"}}\n"}
+	if d := cmp.Diff(file, db.Files[0]); d != "" {
+		t.Errorf("file: -want +got:\n%s", d)
+	}
+	if len(db.Secrets) != 4 || db.Secrets[1].Kind != roles.SecretKey || db.Secrets[1].Scope != "pool" || db.Secrets[1].Length != 64 {
+		t.Errorf("secrets %+v", db.Secrets)
 	}
 }
 
@@ -156,7 +199,7 @@ rack.yaml:3: roles[0].health.interval: "5" is not a duration (want the form 1h, 
 rack.yaml:3: roles[0].build.package: unknown key; did you mean "packages"?
 rack.yaml:5: roles[1].name: given twice; first on line 4
 rack.yaml:6: roles[1].volumes: want a list, such as [a, b], not a mapping
-rack.yaml:7: roles[1].health: want the keys http, tcp, ntp, interval, timeout, failures, not "80"
+rack.yaml:7: roles[1].health: want the keys http, tcp, ntp, smtp, imap, dns, interval, timeout, failures, not "80"
 rack.yaml:9: pools[0].rol: unknown key; did you mean "role"?
 rack.yaml:9: pools[0].addresses: "10.77.0.x" is not a range of addresses (want first-last)
 rack.yaml:9: pools[0].size.max: "many" is not a whole number
@@ -164,7 +207,7 @@ rack.yaml:9: pools[0].match.arch: want a list, such as [x86_64], not "x86_64"
 rack.yaml:9: pools[0].match.subnet[0]: "10.77.0.0" is not a network (want the form 10.77.0.0/24)
 rack.yaml:9: pools[0].match.labels: want keys and values, such as {key: value}, not a list
 rack.yaml:9: pools[0].match.memorymin: unknown key; did you mean "memoryMin"?
-rack.yaml:10: pools[1]: want the keys name, role, size, addresses, match, priority, image, takeover, not "web"
+rack.yaml:10: pools[1]: want the keys name, role, size, addresses, match, priority, image, vars, takeover, not "web"
 rack.yaml:12: nodes: want a list, such as [a, b], not a mapping`},
 		{"the server's configuration", "data: /x\ndhcpd: {interfaces: [eth1]}\npools: []\n", `
 rack.yaml:1: data: not part of a rack: data belongs to muster.yaml, the configuration of the boot server
@@ -223,12 +266,11 @@ rack.yaml:21: role web: volumes: "srv" is not a clean absolute path below /, or 
 rack.yaml:22: role web: state: "/" is not a clean absolute path below /, or hides the system
 rack.yaml:22: role web: state: /srv/a is mounted twice
 rack.yaml:22: role web: state: "/etc" is not a clean absolute path below /, or hides the system
-rack.yaml:23: role web: health: wants exactly one of http, tcp and ntp
+rack.yaml:23: role web: health: wants exactly one of http, tcp, ntp, smtp, imap and dns
 rack.yaml:23: role web: health: port 70000 is not between 1 and 65535
 rack.yaml:24: role web: build: kernel "tiny" is not known (want full or cloud)
 rack.yaml:25: role: name: "" is not a DNS label (a-z, 0-9 and -)
-rack.yaml:25: role: health: interval, timeout and failures cannot be negative
-rack.yaml:26: role ram: root: ram is not served yet (want nfs)`},
+rack.yaml:25: role: health: interval, timeout and failures cannot be negative`},
 		{"no yaml", "pools: [\n", `
 rack.yaml:1: not YAML: did not find expected node content`},
 		{"two documents", "roles: []\n---\npools: []\n", `
@@ -236,7 +278,7 @@ rack.yaml: not YAML: there is a second document after a line with ---; put every
 		{"a list", "- {name: web}\n", `
 rack.yaml:1: want the keys roles, pools, nodes, not a list`},
 		{"merge", "roles:\n- &a {name: a}\n- {<<: *a}\n", `
-rack.yaml:3: roles[1].<<: unknown key; there are name, description, image, root, cmdline, volumes, state, health, build`},
+rack.yaml:3: roles[1].<<: unknown key; there are name, description, image, root, cmdline, volumes, state, vars, files, secrets, health, build`},
 		{"an alias of itself", "roles: &a\n- {name: a, volumes: *a}\n", `
 rack.yaml:2: roles[0].volumes[0].volumes: unknown key; there are name, mount, readonly`},
 		{"labels", "nodes:\n- mac: 52:54:00:aa:00:01\n  labels: {a: [b], c: d, c: e, [f]: g}\n", `
@@ -264,7 +306,7 @@ func TestParseRole(t *testing.T) {
 		{"keys", "name: web\nvolume: []\nstate: /var\npools: []\n", `
 web/role.yaml:2: volume: unknown key; did you mean "volumes"?
 web/role.yaml:3: state: want a list, such as [/var], not "/var"
-web/role.yaml:4: pools: unknown key; there are name, description, image, root, cmdline, volumes, state, health, build`},
+web/role.yaml:4: pools: unknown key; there are name, description, image, root, cmdline, volumes, state, vars, files, secrets, health, build`},
 		{"domain", "name: web\nstate: [x]\nbuild:\n  kernel: tiny\n", `
 web/role.yaml:2: role web: state: "x" is not a clean absolute path below /, or hides the system
 web/role.yaml:3: role web: build: kernel "tiny" is not known (want full or cloud)`},

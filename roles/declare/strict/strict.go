@@ -111,6 +111,10 @@ func (d *Document) walk(n *yaml.Node, t reflect.Type, key string) {
 		return
 	}
 	line := n.Line
+	if t.Kind() == reflect.Interface {
+		d.free(n, key)
+		return
+	}
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
@@ -166,6 +170,26 @@ func (d *Document) mapping(n *yaml.Node, t reflect.Type, key string) {
 		}
 		d.walk(value, t.Elem(), full)
 	})
+}
+
+// free is a value of any form. Only its keys are looked at, and what an alias stands for where it is: it may
+// stand for itself.
+func (d *Document) free(n *yaml.Node, key string) {
+	d.lines[key] = n.Line
+	switch n.Kind {
+	case yaml.SequenceNode:
+		for i, e := range n.Content {
+			d.free(e, key+"["+strconv.Itoa(i)+"]")
+		}
+	case yaml.MappingNode:
+		d.entries(n, key, func(name, value *yaml.Node, full string) {
+			if name.Kind != yaml.ScalarNode || name.Value == "<<" {
+				d.fault(name, key, "%s cannot be a key", describe(name))
+				return
+			}
+			d.free(value, full)
+		})
+	}
 }
 
 // entries gives the entries of a mapping; a key that is given again is a fault.

@@ -1,0 +1,99 @@
+package roles
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"strings"
+	"time"
+)
+
+const (
+	// certYears is how long a certificate of ours lasts: as long as the rack, since nobody renews it.
+	certYears = 10
+	// certBefore is for nodes whose clock is behind.
+	certBefore = 24 * time.Hour
+)
+
+// newCertificate makes a P-256 key, which every TLS client and server in use takes (Ed25519 they do not), and a
+// certificate that it signs itself (RFC 5280), for these names.
+func newCertificate(names []string, now time.Time) (private []byte, public string, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, "", fmt.Errorf("roles: %w", err)
+	}
+	c := x509.Certificate{
+		SerialNumber: new(big.Int).SetBytes(random(16)),
+		NotBefore:    now.Add(-certBefore).UTC(), NotAfter: now.AddDate(certYears, 0, 0).UTC(),
+		// A certificate that is its own root must be a CA for OpenSSL to verify with it.
+		BasicConstraintsValid: true, IsCA: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	const longest = 64 // of a common name, by RFC 5280's appendix A
+	if len(names[0]) <= longest {
+		c.Subject = pkix.Name{CommonName: names[0]}
+	}
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &c, &c, key.Public(), key)
+	if err != nil {
+		return nil, "", fmt.Errorf("roles: certificate: %w", err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, "", fmt.Errorf("roles: %w", err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), cert...), string(cert), nil
+}
+
+// readCertificate gives an operator's key and certificates, key first, whatever their order is.
+func readCertificate(value []byte, now time.Time) (private []byte, public string, warnings []string, err error) {
+	var key, certs []byte
+	for rest := value; ; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			break
+		}
+		text := pem.EncodeToMemory(&pem.Block{Type: b.Type, Bytes: b.Bytes})
+		switch {
+		case b.Type == "ENCRYPTED PRIVATE KEY" || b.Headers["DEK-Info"] != "":
+			return nil, "", nil, errors.New("the key has a passphrase, which no service could type")
+		case strings.HasSuffix(b.Type, "PRIVATE KEY") && key != nil:
+			return nil, "", nil, errors.New("there are two private keys")
+		case strings.HasSuffix(b.Type, "PRIVATE KEY"):
+			key = text
+		case b.Type == "CERTIFICATE":
+			certs = append(certs, text...)
+		}
+	}
+	if key == nil || certs == nil {
+		return nil, "", nil, errors.New("want a private key and its certificate, both in PEM")
+	}
+	pair, err := tls.X509KeyPair(certs, key)
+	if err != nil {
+		return nil, "", nil, errors.New(strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	switch c := pair.Leaf; {
+	case now.After(c.NotAfter):
+		return nil, "", nil, fmt.Errorf("the certificate expired at %s", c.NotAfter.Format(time.DateTime))
+	case now.Before(c.NotBefore):
+		warnings = append(warnings, "the certificate is not valid before "+c.NotBefore.Format(time.DateTime))
+	}
+	return append(bytes.Clone(key), certs...), string(certs), warnings, nil
+}
