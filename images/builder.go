@@ -50,9 +50,6 @@ type Options struct {
 	Keep bool
 }
 
-// logsKept is the number of build logs that are kept of an image.
-const logsKept = 10
-
 // Build makes a new version of the image name and publishes it. When it fails, or ctx ends, nothing is left
 // of it but its log, <catalog>/<name>/build-<n>.log, which the error names. A second build of the name at
 // the same time is refused with an error that wraps fs.ErrExist.
@@ -69,29 +66,26 @@ func (b *Builder) Build(ctx context.Context, name string, recipe Recipe, opts Op
 		return Image{}, err
 	}
 	defer unlock()
-	version, err := b.Catalog.reserve(name)
+	log, err := b.Catalog.newLog(name)
 	if err != nil {
 		return Image{}, err
 	}
-	dir := filepath.Join(b.Catalog.Dir, name)
-	logPath := filepath.Join(dir, fmt.Sprintf("build-%d.log", version))
-	log, err := os.Create(logPath)
-	if err != nil {
-		return Image{}, fmt.Errorf("images: %w", err)
-	}
 	defer log.Close()
-	pruneLogs(dir, version-logsKept)
+	partial, err := b.Catalog.newPartial(name)
+	if err != nil {
+		return Image{}, err
+	}
 
 	work := &build{
 		Builder: b, recipe: recipe, opts: opts, log: log, progress: newProgress(opts.Progress),
-		dir: filepath.Join(dir, fmt.Sprintf("%s%d", partialPrefix, version)),
-		img: Image{Ref: Ref{name, version}, Arch: arch, Flavour: recipe.Kernel},
+		dir: partial,
+		img: Image{Ref: Ref{Name: name}, Arch: arch, Flavour: recipe.Kernel},
 	}
 	img, err := work.run(ctx)
 	if err != nil {
 		err = errors.Join(err, os.RemoveAll(work.dir))
 		fmt.Fprintln(log, "E:", err)
-		return Image{}, fmt.Errorf("images: build %s: %w (log: %s)", name, err, logPath)
+		return Image{}, fmt.Errorf("images: build %s: %w (log: %s)", name, err, log.Name())
 	}
 	b.logger().Info("image built", "image", img.Ref.String(), "kernel", img.Kernel, "took", time.Since(work.progress.started).Round(time.Second))
 	return img, nil
@@ -102,16 +96,6 @@ func (b *Builder) logger() *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}
 	return b.Logger
-}
-
-// pruneLogs removes the logs of build last and of older ones.
-func pruneLogs(dir string, last int) {
-	logs, _ := filepath.Glob(filepath.Join(dir, "build-*.log"))
-	for _, l := range logs {
-		if n := versionOf(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(l), "build-"), ".log")); n > 0 && n <= last {
-			_ = os.Remove(l) // the next build tries again
-		}
-	}
 }
 
 // build is one build under way.
@@ -148,6 +132,9 @@ func (w *build) run(ctx context.Context) (Image, error) {
 	}
 	w.progress.enter(StageInitrd, "making the initrd")
 	if err := w.kernel(tree); err != nil {
+		return Image{}, err
+	}
+	if err := keepLog(w.log, w.dir); err != nil {
 		return Image{}, err
 	}
 	img, err := w.Catalog.finish(ctx, w.dir, w.img, w.progress.enter)

@@ -7,21 +7,24 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 )
 
-// Catalog keeps the published versions: <Dir>/<name>/<version>/{tree,vmlinuz,initrd.img,manifest,image.json},
-// with <Dir>/<name>/current a symbolic link to a version. It holds no state in memory: several processes
-// may use one directory.
+// Catalog keeps the published versions: <Dir>/<name>/<version>/{tree,vmlinuz,initrd.img,manifest,signature,
+// image.json}, with <Dir>/<name>/current a symbolic link to a version. It holds no state in memory: several
+// processes may use one directory.
 type Catalog struct {
 	// Dir is the directory of all images. It is made when it is missing.
 	Dir string
 	// Key signs what is published and sealed (see LoadKey). Nil: nothing is signed, and no node holds an image
 	// in RAM.
 	Key ed25519.PrivateKey
+	// Logger gets a line when a published file is found damaged while a new version is made; nil is silent.
+	Logger *slog.Logger
 }
 
 // currentLink is the symbolic link in an image's directory that names its current version.
@@ -73,7 +76,8 @@ func (c *Catalog) read(ref Ref) (Image, error) {
 	if err := json.Unmarshal(b, &img); err != nil {
 		return Image{}, fmt.Errorf("images: %s: %w", filepath.Join(dir, ImageFile), err)
 	}
-	img.Ref, img.Dir = ref, dir
+	img.Ref, img.Dir, img.Current = ref, dir, false
+	img.Signed = c.Key != nil && checkSignature(c.Key, dir, ref, img.Digest) == ""
 	return img, nil
 }
 
@@ -169,35 +173,12 @@ func (c *Catalog) dir(ref Ref) string {
 	return filepath.Join(c.Dir, ref.Name, strconv.Itoa(ref.Version))
 }
 
-// SetCurrent makes a published version the one that its name alone means. Readers see the old or the new
-// one, never none.
-func (c *Catalog) SetCurrent(ref Ref) error {
-	if ref.Version == 0 {
-		return fmt.Errorf("images: %q names no version (want %s:N): %w", ref, ref.Name, fs.ErrInvalid)
-	}
-	if _, err := c.Find(ref); err != nil {
-		return err
-	}
-	dir := filepath.Join(c.Dir, ref.Name)
-	// The temporary name carries the version: two callers that set different versions do not collide.
-	tmp := filepath.Join(dir, fmt.Sprintf("%s%s-%d", partialPrefix, currentLink, ref.Version))
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("images: %w", err)
-	}
-	if err := os.Symlink(strconv.Itoa(ref.Version), tmp); err != nil {
-		return fmt.Errorf("images: %w", err)
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, currentLink)); err != nil {
-		return fmt.Errorf("images: %w", err)
-	}
-	return syncDir(dir)
-}
-
 // bootFiles are what a machine may load of a version.
 var bootFiles = []string{KernelFile, InitrdFile, SquashfsFile, SealFile}
 
-// Open opens one of a version's boot files for reading: kernel, initrd, squashfs or seal. Any other name does not exist: what is asked for may
-// come from the network. The file never lies outside of the version's directory.
+// Open opens one of a version's boot files for reading: kernel, initrd, squashfs or seal. Any other name does
+// not exist: what is asked for may come from the network. The file never lies outside of the version's
+// directory.
 func (c *Catalog) Open(ref Ref, file string) (*os.File, error) {
 	if !slices.Contains(bootFiles, file) {
 		return nil, fmt.Errorf("images: %q is not a boot file: %w", file, fs.ErrNotExist)

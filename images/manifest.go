@@ -1,26 +1,30 @@
 package images
 
 import (
-	"bufio"
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
-// entry is one path of an image with everything that must not change, except times: they have no meaning
-// for a root file system, and copies of an image differ in them.
+// A manifest is a file of lines, the first of which is manifestHeader. Each other line is one path of a
+// version, a directory before what is in it and names by their bytes. A directory's line carries the SHA-256
+// over the lines (with their newlines) of the paths directly in it, and those of directories among them do
+// the same: equal digests are equal subtrees, and Image.Digest, over the lines of the three paths at the top,
+// covers everything. Times are not in it, because a root file system gives them no meaning and copies differ
+// in them; nor is which paths are hard links of one file, because sharing makes links and a copy undoes them.
+const manifestHeader = "muster manifest 2"
+
+// covered are the parts of a version's directory that its manifest covers, in its order: not itself, and
+// not image.json, which holds its digest.
+var covered = []string{InitrdFile, TreeDir, KernelFile}
+
+// entry is one path of an image with everything that must not change.
 type entry struct {
 	path string // relative to the version's directory, raw bytes
 	// kind is f, d, l (symbolic link), c, b (devices), p (FIFO) or s (socket).
@@ -31,8 +35,11 @@ type entry struct {
 	major    uint32 // of a device
 	minor    uint32
 	target   string // of a link
-	sum      string // of a file: sha256 in hex
-	xattrs   []xattr
+	// sum is the SHA-256 of a file's content, or of the lines of what is in a directory.
+	sum    [sha256.Size]byte
+	xattrs []xattr // by name
+	// own says that a file of a new version is stored for itself alone. It is in no manifest.
+	own bool
 }
 
 // xattr is one extended attribute; file capabilities and ACLs are such.
@@ -42,170 +49,166 @@ type xattr struct{ name, value string }
 //
 //	kind mode uid:gid detail "path" ["name"="value"…]
 //
-// Detail is size and sha256 of a file, the quoted target of a link, major:minor of a device, or "-".
-// Quoting is Go's, with ASCII only: names may hold newlines and bytes that are no UTF-8.
-func (e entry) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%c %04o %d:%d ", e.kind, e.mode, e.uid, e.gid)
+// Detail is size and sha256 of a file, the sha256 of a directory, the quoted target of a link, major:minor of
+// a device, or "-". Quoting is Go's, with ASCII only: names may hold newlines and bytes that are no UTF-8.
+func (e entry) String() string { return string(e.appendTo(nil)) }
+
+// appendTo appends the line to b.
+func (e *entry) appendTo(b []byte) []byte {
+	b = append(b, e.kind, ' ')
+	b = fmt.Appendf(b, "%04o", e.mode)
+	b = append(strconv.AppendUint(append(b, ' '), uint64(e.uid), 10), ':')
+	b = append(strconv.AppendUint(b, uint64(e.gid), 10), ' ')
 	switch e.kind {
 	case 'f':
-		fmt.Fprintf(&b, "%d %s", e.size, e.sum)
+		b = append(strconv.AppendInt(b, e.size, 10), ' ')
+		b = hex.AppendEncode(b, e.sum[:])
+	case 'd':
+		b = hex.AppendEncode(b, e.sum[:])
 	case 'l':
-		b.WriteString(strconv.QuoteToASCII(e.target))
+		b = strconv.AppendQuoteToASCII(b, e.target)
 	case 'c', 'b':
-		fmt.Fprintf(&b, "%d:%d", e.major, e.minor)
+		b = append(strconv.AppendUint(b, uint64(e.major), 10), ':')
+		b = strconv.AppendUint(b, uint64(e.minor), 10)
 	default:
-		b.WriteByte('-')
+		b = append(b, '-')
 	}
-	b.WriteByte(' ')
-	b.WriteString(strconv.QuoteToASCII(e.path))
+	b = strconv.AppendQuoteToASCII(append(b, ' '), e.path)
 	for _, x := range e.xattrs {
-		fmt.Fprintf(&b, " %s=%s", strconv.QuoteToASCII(x.name), strconv.QuoteToASCII(x.value))
+		b = strconv.AppendQuoteToASCII(append(b, ' '), x.name)
+		b = strconv.AppendQuoteToASCII(append(b, '='), x.value)
 	}
-	return b.String()
+	return b
 }
 
-// covered are the parts of a version's directory that its manifest covers: not itself, and not image.json,
-// which holds its digest.
-var covered = []string{InitrdFile, TreeDir, KernelFile}
-
-// scan calls fn for every path of a version's directory, in the order of a manifest (a directory before
-// what is in it, names by bytes).
-func scan(ctx context.Context, dir string, fn func(entry) error) error {
-	for _, name := range covered {
-		err := filepath.WalkDir(filepath.Join(dir, name), func(path string, _ fs.DirEntry, err error) error {
-			if err := errors.Join(err, ctx.Err()); err != nil {
-				return err
-			}
-			rel, err := filepath.Rel(dir, path)
-			if err != nil {
-				return err
-			}
-			e, err := newEntry(path, rel)
-			if err != nil {
-				return err
-			}
-			return fn(e)
-		})
-		if err != nil {
-			return fmt.Errorf("images: scan %s: %w", filepath.Join(dir, name), err)
-		}
+// parseEntry reads what String writes, and nothing else: a line has one form. The error wraps fs.ErrInvalid.
+func parseEntry(line string) (entry, error) {
+	var e entry
+	p := lineParser{rest: line}
+	if kind := p.word(); len(kind) == 1 {
+		e.kind = kind[0]
 	}
-	return nil
-}
-
-// newEntry reads one path, never following a link.
-func newEntry(path, rel string) (entry, error) {
-	var st unix.Stat_t
-	if err := unix.Lstat(path, &st); err != nil {
-		return entry{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
-	}
-	e := entry{path: rel, mode: st.Mode & 0o7777, uid: st.Uid, gid: st.Gid}
-	var err error
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		e.kind = 'f'
-		e.size, e.sum, err = sumFile(path)
-	case unix.S_IFDIR:
-		e.kind = 'd'
-	case unix.S_IFLNK:
-		e.kind = 'l'
-		e.target, err = os.Readlink(path)
-	case unix.S_IFCHR, unix.S_IFBLK:
-		e.kind = 'c'
-		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
-			e.kind = 'b'
-		}
-		e.major, e.minor = unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
-	case unix.S_IFIFO:
-		e.kind = 'p'
+	e.mode = uint32(p.number(8))
+	e.uid, e.gid = p.pair()
+	switch e.kind {
+	case 'f':
+		e.size = int64(p.number(10))
+		p.sum(&e.sum)
+	case 'd':
+		p.sum(&e.sum)
+	case 'l':
+		e.target = p.quoted()
+		p.literal(" ")
+	case 'c', 'b':
+		e.major, e.minor = p.pair()
+	case 'p', 's':
+		p.literal("- ")
 	default:
-		e.kind = 's'
+		p.bad = true
 	}
-	if err != nil {
-		return entry{}, err
+	e.path = p.quoted()
+	for !p.bad && p.rest != "" {
+		p.literal(" ")
+		name := p.quoted()
+		p.literal("=")
+		e.xattrs = append(e.xattrs, xattr{name, p.quoted()})
 	}
-	e.xattrs, err = readXattrs(path)
-	return e, err
+	if p.bad || e.mode > 0o7777 || !validPath(e.path) || e.String() != line {
+		return entry{}, fmt.Errorf("%q is no line of a manifest: %w", line, fs.ErrInvalid)
+	}
+	return e, nil
 }
 
-func sumFile(path string) (size int64, sum string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	size, err = io.Copy(h, f)
-	return size, hex.EncodeToString(h.Sum(nil)), err
+// lineParser takes a line apart. After the first fault everything is empty.
+type lineParser struct {
+	rest string
+	bad  bool
 }
 
-// readXattrs gives the attributes by name. A file system without them has none.
-func readXattrs(path string) ([]xattr, error) {
-	names := make([]byte, 0)
-	n, err := unix.Llistxattr(path, nil)
-	for err == nil && n > 0 {
-		names = make([]byte, n)
-		if n, err = unix.Llistxattr(path, names); err == nil || !errors.Is(err, unix.ERANGE) {
-			break
+// word takes what is before the next space, and the space.
+func (p *lineParser) word() string {
+	word, rest, found := strings.Cut(p.rest, " ")
+	if p.bad = p.bad || !found; p.bad {
+		return ""
+	}
+	p.rest = rest
+	return word
+}
+
+func (p *lineParser) literal(s string) {
+	rest, found := strings.CutPrefix(p.rest, s)
+	p.bad = p.bad || !found
+	p.rest = rest
+}
+
+func (p *lineParser) number(base int) uint64 { return p.parse(p.word(), base, 63) }
+
+func (p *lineParser) parse(s string, base, bits int) uint64 {
+	n, err := strconv.ParseUint(s, base, bits)
+	p.bad = p.bad || err != nil
+	return n
+}
+
+// pair reads two numbers, "0:0".
+func (p *lineParser) pair() (uint32, uint32) {
+	a, b, _ := strings.Cut(p.word(), ":")
+	return uint32(p.parse(a, 10, 32)), uint32(p.parse(b, 10, 32))
+}
+
+func (p *lineParser) sum(to *[sha256.Size]byte) {
+	word := p.word()
+	if p.bad = p.bad || len(word) != 2*sha256.Size; p.bad {
+		return
+	}
+	_, err := hex.Decode(to[:], []byte(word))
+	p.bad = err != nil
+}
+
+func (p *lineParser) quoted() string {
+	q, err := strconv.QuotedPrefix(p.rest)
+	if p.bad = p.bad || err != nil; p.bad {
+		return ""
+	}
+	p.rest = p.rest[len(q):]
+	s, err := strconv.Unquote(q)
+	p.bad = err != nil
+	return s
+}
+
+// validPath says whether a manifest may name p: what it covers, and nothing outside of it.
+func validPath(p string) bool {
+	if strings.Contains(p, "\x00") || path.Clean(p) != p {
+		return false
+	}
+	top, _, deep := strings.Cut(p, "/")
+	return slices.Contains(covered, top) && (!deep || top == TreeDir)
+}
+
+// comparePaths is the order of a manifest: a directory, what is in it, and then what is after it.
+func comparePaths(a, b string) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			switch {
+			case a[i] == '/':
+				return -1
+			case b[i] == '/':
+				return 1
+			}
+			return cmp.Compare(a[i], b[i])
 		}
-		n, err = unix.Llistxattr(path, nil)
 	}
-	if errors.Is(err, unix.ENOTSUP) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, &fs.PathError{Op: "listxattr", Path: path, Err: err}
-	}
-	var all []xattr
-	for _, name := range strings.Split(string(names[:n]), "\x00") {
-		if name == "" {
-			continue
-		}
-		value := make([]byte, 64<<10) // the kernel's limit, XATTR_SIZE_MAX
-		n, err := unix.Lgetxattr(path, name, value)
-		if err != nil {
-			return nil, &fs.PathError{Op: "getxattr " + name, Path: path, Err: err}
-		}
-		all = append(all, xattr{name, string(value[:n])})
-	}
-	slices.SortFunc(all, func(a, b xattr) int { return cmp.Compare(a.name, b.name) })
-	return all, nil
+	return cmp.Compare(len(a), len(b))
 }
 
-// manifestTotals sums up a manifest for an Image.
-type manifestTotals struct {
-	digest string // "sha256:…" over the file
-	files  int    // paths in the tree
-	size   int64  // of the tree's files
+// within says whether p is below the directory dir.
+func within(p, dir string) bool {
+	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
 }
 
-// writeManifest scans dir and writes its manifest, flushed.
-func writeManifest(ctx context.Context, dir string) (manifestTotals, error) {
-	var t manifestTotals
-	f, err := os.Create(filepath.Join(dir, ManifestFile))
-	if err != nil {
-		return t, fmt.Errorf("images: %w", err)
-	}
-	defer f.Close()
-	h := sha256.New()
-	w := bufio.NewWriter(io.MultiWriter(f, h))
-	err = scan(ctx, dir, func(e entry) error {
-		if inTree(e.path) {
-			t.files++
-			t.size += e.size
-		}
-		_, err := fmt.Fprintln(w, e)
-		return err
-	})
-	if err != nil {
-		return t, err
-	}
-	if err := errors.Join(w.Flush(), f.Sync()); err != nil {
-		return t, fmt.Errorf("images: write manifest: %w", err)
-	}
-	t.digest = "sha256:" + hex.EncodeToString(h.Sum(nil))
-	return t, nil
+// sameAttributes says whether a and b are files of one mode, owner and extended attributes.
+func sameAttributes(a, b *entry) bool {
+	return a.kind == b.kind && a.mode == b.mode && a.uid == b.uid && a.gid == b.gid && slices.Equal(a.xattrs, b.xattrs)
 }
 
-func inTree(path string) bool { return strings.HasPrefix(path, TreeDir+"/") }
+func inTree(path string) bool { return within(path, TreeDir) }

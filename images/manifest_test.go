@@ -1,8 +1,10 @@
 package images
 
 import (
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,11 +26,8 @@ func publishNext(t *testing.T, c *Catalog, name string, write func(tree string))
 		t.Fatal(err)
 	}
 	defer unlock()
-	version, err := c.reserve(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	partial := filepath.Join(c.Dir, name, partialPrefix+"test")
+	partial, err := c.newPartial(name)
+	must(t, err)
 	tree := filepath.Join(partial, TreeDir)
 	must(t, os.MkdirAll(tree, 0o755))
 	must(t, os.WriteFile(filepath.Join(partial, KernelFile), []byte("kernel"), 0o644))
@@ -36,11 +35,7 @@ func publishNext(t *testing.T, c *Catalog, name string, write func(tree string))
 	if write != nil {
 		write(tree)
 	}
-	totals, err := writeManifest(t.Context(), partial)
-	if err != nil {
-		t.Fatal(err)
-	}
-	img, err := c.publish(partial, Image{Ref: Ref{name, version}, Digest: totals.digest, Size: totals.size, Files: totals.files})
+	img, err := c.finish(t.Context(), partial, Image{Ref: Ref{Name: name}}, func(Stage, string) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +113,7 @@ func TestVerifyFindsEveryChange(t *testing.T) {
 				return err
 			}
 			lines := strings.SplitAfter(string(b), "\n")
-			return os.WriteFile(p, []byte(strings.Join(lines[1:], "")), 0o644)
+			return os.WriteFile(p, []byte(strings.Join(append(lines[:2:2], lines[3:]...), "")), 0o644)
 		}, ManifestFile, "changed"},
 		"manifest missing": {func(d string) error { return os.Remove(filepath.Join(d, ManifestFile)) }, ManifestFile, "missing"},
 	} {
@@ -184,25 +179,28 @@ func TestTheDigestFollowsTheContentAlone(t *testing.T) {
 	}
 }
 
-func FuzzManifestLine(f *testing.F) {
+func FuzzManifest(f *testing.F) {
 	for _, n := range oddNames {
-		f.Add(n, n)
-	}
-	f.Fuzz(func(t *testing.T, path, target string) {
 		for _, e := range []entry{
-			{path: path, kind: 'l', target: target, mode: 0o777},
-			{path: path, kind: 'f', size: 7, sum: "00", xattrs: []xattr{{target, path}}},
-			{path: path, kind: 'd'},
-			{path: path, kind: 'c', major: 1, minor: 3},
+			{path: "tree/" + n, kind: 'l', target: n, mode: 0o777},
+			{path: "tree/" + n, kind: 'f', size: 7, mode: 0o4755, xattrs: []xattr{{n, n}, {n + "b", ""}}},
+			{path: "tree/" + n, kind: 'd', uid: 1 << 31},
+			{path: KernelFile, kind: 'c', major: 1, minor: 3},
 		} {
-			line := e.String()
-			if strings.Contains(line, "\n") {
-				t.Fatalf("a line with a newline: %q", line)
-			}
-			if got, err := pathOf(line); err != nil || got != path {
-				t.Fatalf("pathOf(%s) = %q, %v; want %q", line, got, err, path)
-			}
+			f.Add(e.String())
 		}
-		_, _ = pathOf(path) // garbage is an error, never a crash
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		e, err := parseEntry(line)
+		if err != nil {
+			return
+		}
+		if got := e.String(); got != line {
+			t.Fatalf("parsed and encoded: %q, want %q", got, line)
+		}
+		if kind, sum, path := lineFields([]byte(line)); kind != e.kind || !strings.HasPrefix(path, strconv.QuoteToASCII(e.path)) ||
+			(kind == 'f' || kind == 'd') != (sum == hex.EncodeToString(e.sum[:])) {
+			t.Fatalf("lineFields(%q) = %c %s %s", line, kind, sum, path)
+		}
 	})
 }

@@ -32,14 +32,3 @@ type PruneOptions struct {
 func (c *Catalog) Prune(ctx context.Context, o PruneOptions) ([]Pruned, error) {
 	return nil, errors.ErrUnsupported
 }
-
-// Rollback makes the version current that was current before, and gives it. The error wraps fs.ErrNotExist
-// when there is none.
-func (c *Catalog) Rollback(name string) (Image, error) {
-	return Image{}, errors.ErrUnsupported
-}
-
-// Log opens the build log of a version; version 0 is that of the latest build, which may have failed.
-func (c *Catalog) Log(ref Ref) (path string, err error) {
-	return "", errors.ErrUnsupported
-}

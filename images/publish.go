@@ -16,23 +16,34 @@ import (
 const (
 	// partialPrefix begins the names of what is not published yet or not any more. Clean removes it.
 	partialPrefix = ".partial-"
-	// counterFile holds the last version number that was given out: a number is never used again, even
-	// when its version was removed, because nodes and logs name it.
+	// counterFile holds the highest version number that was ever published: a number is never used again,
+	// even when its version was removed, because nodes and logs name it.
 	counterFile = "last-version"
 )
 
-// reserve gives out the next version number, durably. The caller holds the image's lock.
-func (c *Catalog) reserve(name string) (int, error) {
-	dir := filepath.Join(c.Dir, name)
-	last := 0
-	b, err := os.ReadFile(filepath.Join(dir, counterFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// counted is the number in counterFile; 0 without one.
+func (c *Catalog) counted(name string) (int, error) {
+	file := filepath.Join(c.Dir, name, counterFile)
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
 		return 0, fmt.Errorf("images: %w", err)
 	}
-	if err == nil {
-		if last, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
-			return 0, fmt.Errorf("images: %s: %w", filepath.Join(dir, counterFile), err)
-		}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0, fmt.Errorf("images: %s: %w", file, err)
+	}
+	return n, nil
+}
+
+// next is the number that the next version of the image gets. Nothing is written: it is the next one's until
+// there is a version of that number. The caller holds the image's lock.
+func (c *Catalog) next(name string) (int, error) {
+	last, err := c.counted(name)
+	if err != nil {
+		return 0, err
 	}
 	versions, err := c.versions(name)
 	if err != nil {
@@ -41,118 +52,43 @@ func (c *Catalog) reserve(name string) (int, error) {
 	if n := len(versions); n > 0 {
 		last = max(last, versions[n-1])
 	}
-	tmp := filepath.Join(dir, partialPrefix+counterFile)
-	if err := writeSynced(tmp, []byte(strconv.Itoa(last+1)+"\n")); err != nil {
-		return 0, err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, counterFile)); err != nil {
-		return 0, fmt.Errorf("images: %w", err)
-	}
-	return last + 1, syncDir(dir)
+	return last + 1, nil
 }
 
-// publish turns a finished partial directory into a version: image.json is written, everything is flushed
-// to the disk, and only then does the directory get its name.
-func (c *Catalog) publish(partial string, img Image) (Image, error) {
-	img.Dir = c.dir(img.Ref)
+// count makes sure, durably, that no later version gets ref's number. The caller holds the image's lock.
+func (c *Catalog) count(ref Ref) error {
+	last, err := c.counted(ref.Name)
+	if err != nil || last >= ref.Version {
+		return err
+	}
+	return replaceFile(filepath.Join(c.Dir, ref.Name, counterFile), []byte(strconv.Itoa(ref.Version)+"\n"))
+}
+
+// encode is what image.json holds: what is derived is left out.
+func (img Image) encode() ([]byte, error) {
+	img.Signed, img.Current = false, false
 	b, err := json.MarshalIndent(img, "", "  ")
 	if err != nil {
-		return Image{}, fmt.Errorf("images: %w", err)
+		return nil, fmt.Errorf("images: %w", err)
 	}
-	if err := writeSynced(filepath.Join(partial, ImageFile), append(b, '\n')); err != nil {
-		return Image{}, err
-	}
-	if err := syncFS(partial); err != nil {
-		return Image{}, err
-	}
-	if err := os.Rename(partial, img.Dir); err != nil {
-		return Image{}, fmt.Errorf("images: %w", err)
-	}
-	return img, syncDir(filepath.Dir(img.Dir))
+	return append(b, '\n'), nil
 }
 
-// Remove deletes a version. The current version is refused while there are others: make another one current
-// first. Whether a node still runs it is for the caller to know.
-func (c *Catalog) Remove(ref Ref) error {
-	if ref.Version == 0 {
-		return fmt.Errorf("images: %q names no version (want %s:N): %w", ref, ref.Name, fs.ErrInvalid)
-	}
-	img, err := c.Find(ref)
-	if err != nil {
-		return err
-	}
-	unlock, err := c.lock(ref.Name)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	versions, err := c.versions(ref.Name)
-	if err != nil {
-		return err
-	}
-	parent := filepath.Dir(img.Dir)
-	if img.Current {
-		if len(versions) > 1 {
-			return fmt.Errorf("images: %s is current: make another version current first: %w", ref, fs.ErrPermission)
-		}
-		if err := os.Remove(filepath.Join(parent, currentLink)); err != nil {
-			return fmt.Errorf("images: %w", err)
-		}
-	}
-	// It is unpublished in one step; what a crash leaves of the rest is Clean's.
-	gone := filepath.Join(parent, partialPrefix+strconv.Itoa(ref.Version))
-	if err := os.Rename(img.Dir, gone); err != nil {
-		return fmt.Errorf("images: %w", err)
-	}
-	if err := syncDir(parent); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(gone); err != nil {
-		return fmt.Errorf("images: %w", err)
-	}
-	return nil
-}
-
-// Clean removes what builds and removals left behind when Muster was killed. Images that are being built at
-// the moment are left alone. (Mounts need no cleaning: a build's are in a namespace that ends with it.)
-func (c *Catalog) Clean() error {
-	names, err := c.names()
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, name := range names {
-		unlock, err := c.lock(name)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		left, _ := filepath.Glob(filepath.Join(c.Dir, name, partialPrefix+"*"))
-		for _, path := range left {
-			errs = append(errs, os.RemoveAll(path))
-		}
-		unlock()
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("images: clean: %w", err)
-	}
-	return nil
-}
-
-// writeSynced writes a whole file and flushes it.
-func writeSynced(path string, b []byte) error {
-	f, err := os.Create(path)
+// replaceFile writes a file durably, mode 0644. Readers see the old or the new one, and so does who comes
+// after a crash.
+func replaceFile(path string, b []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), partialPrefix+filepath.Base(path)+"-")
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
 	_, err = f.Write(b)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("images: write %s: %w", path, err)
+	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("images: write %s: %w", path, err), os.Remove(f.Name()))
 	}
-	return nil
+	if err := os.Rename(f.Name(), path); err != nil {
+		return errors.Join(fmt.Errorf("images: %w", err), os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // syncDir makes the names in a directory durable.

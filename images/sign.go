@@ -2,12 +2,44 @@ package images
 
 import (
 	"crypto/ed25519"
-	"errors"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
 )
 
-// LoadKey reads the Ed25519 key with which a server signs its images, and makes one, durably and for its
-// owner only (mode 0600), where file does not exist. The file is PKCS #8 in PEM; the public half is beside it
-// in file.pub (PKIX in PEM).
-func LoadKey(file string) (ed25519.PrivateKey, error) {
-	return nil, errors.ErrUnsupported
+// signContext keeps a signature over an image from being one over anything else.
+const signContext = "muster image 1\n"
+
+// signed is what the signature of a version is over: its name and number belong to it, or an old version could
+// be passed off as a new one.
+func signed(ref Ref, digest string) []byte {
+	return []byte(signContext + ref.String() + "\n" + digest + "\n")
+}
+
+// signature is what the file SignatureFile holds: base64 (standard, padded) and a newline.
+func signature(key ed25519.PrivateKey, message []byte) []byte {
+	return append([]byte(base64.StdEncoding.EncodeToString(ed25519.Sign(key, message))), '\n')
+}
+
+// checkSignature says what is wrong with a version's signature; empty when it is this key's.
+func checkSignature(key ed25519.PrivateKey, dir string, ref Ref, digest string) string {
+	b, err := os.ReadFile(filepath.Join(dir, SignatureFile))
+	if os.IsNotExist(err) {
+		return "missing"
+	}
+	if err != nil {
+		return err.Error()
+	}
+	if !verifySignature(key, signed(ref, digest), string(b)) {
+		return "is not this server's signature over " + ref.String() + " with the digest " + digest
+	}
+	return ""
+}
+
+// verifySignature says whether line, as signature writes it, is key's over message.
+func verifySignature(key ed25519.PrivateKey, message []byte, line string) bool {
+	text, whole := strings.CutSuffix(line, "\n")
+	sig, err := base64.StdEncoding.Strict().DecodeString(text)
+	return whole && err == nil && len(sig) == ed25519.SignatureSize && ed25519.Verify(key.Public().(ed25519.PublicKey), message, sig)
 }

@@ -1,16 +1,14 @@
 package images
 
 import (
-	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,101 +27,167 @@ func (p Problem) String() string { return strconv.QuoteToASCII(p.Path) + ": " + 
 // maxProblems bounds what Verify collects: a tree that is gone has as many as files.
 const maxProblems = 1000
 
-// Verify compares a version with its manifest, and the manifest with the digest in image.json. No problems
-// and a nil error mean that every path is as it was published. It reads every file.
+// Verify compares a version with its manifest, the manifest with the digest in image.json, that with the
+// signature where the catalog has a key, and the squashfs, where there is one, with its seal. No problems and a
+// nil error mean that every path is as it was published. It reads every file.
 func (c *Catalog) Verify(ctx context.Context, ref Ref) ([]Problem, error) {
 	img, err := c.Find(ref)
 	if err != nil {
 		return nil, err
 	}
-	want, digest, err := readManifest(filepath.Join(img.Dir, ManifestFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return []Problem{{ManifestFile, "missing"}}, nil
-	}
-	if err != nil {
+	v := verifier{catalog: c, img: img}
+	if err := v.run(ctx); err != nil && !errors.Is(err, errTooMany) {
 		return nil, err
 	}
-	var problems []Problem
-	if digest != img.Digest {
-		problems = append(problems, Problem{ManifestFile, fmt.Sprintf("changed: digest %s, want %s", digest, img.Digest)})
-	}
-	err = scan(ctx, img.Dir, func(e entry) error {
-		line, known := want[e.path]
-		delete(want, e.path)
-		switch {
-		case !known:
-			problems = append(problems, Problem{e.path, "extra"})
-		case line != e.String():
-			problems = append(problems, Problem{e.path, fmt.Sprintf("changed: is %s, was %s", e, line)})
-		}
-		if len(problems) >= maxProblems {
-			return errTooMany
-		}
-		return nil
-	})
-	if errors.Is(err, errTooMany) {
-		return problems, nil
-	}
-	// A part that is gone as a whole shows in what is left of want.
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	for path := range want {
-		if _, err := os.Lstat(filepath.Join(img.Dir, path)); errors.Is(err, fs.ErrNotExist) && len(problems) < maxProblems {
-			problems = append(problems, Problem{path, "missing"})
-		}
-	}
-	return problems, nil
+	return v.problems, nil
+}
+
+// verifier collects the problems of one version.
+type verifier struct {
+	catalog  *Catalog
+	img      Image
+	problems []Problem
 }
 
 var errTooMany = errors.New("too many problems")
 
-// readManifest gives a manifest's lines by their path, and its digest.
-func readManifest(file string) (lines map[string]string, digest string, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, "", fmt.Errorf("images: %w", err)
+// add notes a problem; errTooMany says that there are enough.
+func (v *verifier) add(path, format string, args ...any) error {
+	v.problems = append(v.problems, Problem{path, fmt.Sprintf(format, args...)})
+	if len(v.problems) >= maxProblems {
+		return errTooMany
 	}
-	defer f.Close()
-	h := sha256.New()
-	sc := bufio.NewScanner(io.TeeReader(f, h))
-	sc.Buffer(nil, 1<<20) // a path and a full extended attribute, quoted
-	lines = map[string]string{}
-	for sc.Scan() {
-		path, err := pathOf(sc.Text())
-		if err != nil {
-			return nil, "", fmt.Errorf("images: %s: %w", file, err)
-		}
-		lines[path] = sc.Text()
-	}
-	if err := sc.Err(); err != nil {
-		return nil, "", fmt.Errorf("images: %s: %w", file, err)
-	}
-	return lines, "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return nil
 }
 
-// pathOf reads the path of a manifest's line.
-func pathOf(line string) (string, error) {
-	rest := line
-	for range 3 { // kind, mode, owner
-		_, after, found := strings.Cut(rest, " ")
-		if !found {
-			return "", fmt.Errorf("%q is no line of a manifest: %w", line, fs.ErrInvalid)
-		}
-		rest = after
+func (v *verifier) run(ctx context.Context) error {
+	if err := v.records(); err != nil {
+		return err
 	}
-	// The detail: a quoted target, or one or two words.
-	if strings.HasPrefix(rest, `"`) {
-		target, err := strconv.QuotedPrefix(rest)
-		if err != nil {
-			return "", fmt.Errorf("%q is no line of a manifest: %w", line, fs.ErrInvalid)
-		}
-		rest = rest[len(target):]
+	if err := v.names(); err != nil {
+		return err
 	}
-	if i := strings.IndexByte(rest, '"'); i >= 0 {
-		if q, err := strconv.QuotedPrefix(rest[i:]); err == nil {
-			return strconv.Unquote(q)
+	if err := v.paths(ctx); err != nil {
+		return err
+	}
+	return v.seal(ctx)
+}
+
+// records checks manifest, image.json and signature against each other.
+func (v *verifier) records() error {
+	t, err := checkManifest(filepath.Join(v.img.Dir, ManifestFile))
+	switch {
+	case errors.Is(err, errOldManifest):
+		err = v.add(ManifestFile, "made by an older muster: rebuild the image: muster image build %s", v.img.Ref.Name)
+	case errors.Is(err, fs.ErrNotExist):
+		err = v.add(ManifestFile, "missing")
+	case errors.Is(err, fs.ErrInvalid):
+		err = v.add(ManifestFile, "changed: %v", err)
+	case err != nil:
+	case t.digest != v.img.Digest:
+		err = v.add(ManifestFile, "changed: digest %s, want %s", t.digest, v.img.Digest)
+	default:
+		stated := manifestTotals{v.img.Digest, v.img.Files, v.img.Size, v.img.KernelSize, v.img.InitrdSize}
+		if stated != t {
+			err = v.add(ImageFile, "changed: its sizes are not those of the manifest")
 		}
 	}
-	return "", fmt.Errorf("%q is no line of a manifest: %w", line, fs.ErrInvalid)
+	if err != nil || v.catalog.Key == nil {
+		return err
+	}
+	if what := checkSignature(v.catalog.Key, v.img.Dir, v.img.Ref, v.img.Digest); what != "" {
+		return v.add(SignatureFile, "%s", what)
+	}
+	return nil
+}
+
+// records and boot files are all that may be in a version's directory.
+var versionFiles = []string{TreeDir, KernelFile, InitrdFile, ManifestFile, ImageFile, SignatureFile, SquashfsFile, SealFile, LogFile}
+
+// names looks for what does not belong into the version's directory.
+func (v *verifier) names() error {
+	entries, err := os.ReadDir(v.img.Dir)
+	if err != nil {
+		return fmt.Errorf("images: %w", err)
+	}
+	for _, e := range entries {
+		if !slices.Contains(versionFiles, e.Name()) && !strings.HasPrefix(e.Name(), partialPrefix) {
+			if err := v.add(e.Name(), "extra"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// paths compares what is there with the manifest, both in the manifest's order.
+func (v *verifier) paths(ctx context.Context) error {
+	want := expected{verifier: v}
+	r, err := openManifest(filepath.Join(v.img.Dir, ManifestFile))
+	if err != nil {
+		return nil // that is a problem already
+	}
+	defer r.close()
+	want.r = r
+	if err := want.advance(); err != nil {
+		return err
+	}
+	s := scanner{dir: v.img.Dir}
+	if err := s.run(ctx, want.compare); err != nil {
+		return err
+	}
+	return want.missing("")
+}
+
+// expected is the manifest, going by.
+type expected struct {
+	*verifier
+	r    *manifestReader
+	next entry
+	done bool
+}
+
+func (x *expected) advance() error {
+	e, err := x.r.next()
+	switch {
+	case errors.Is(err, io.EOF):
+		x.done = true
+	case errors.Is(err, fs.ErrInvalid): // a line that records has told
+		x.done = true
+	case err != nil:
+		return err
+	}
+	x.next = e
+	return nil
+}
+
+// missing notes what the manifest has before path; everything, for the empty path.
+func (x *expected) missing(path string) error {
+	for !x.done && (path == "" || comparePaths(x.next.path, path) < 0) {
+		if err := x.add(x.next.path, "missing"); err != nil {
+			return err
+		}
+		if err := x.advance(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare takes the next path that is there.
+func (x *expected) compare(is *entry) error {
+	if err := x.missing(is.path); err != nil {
+		return err
+	}
+	if x.done || x.next.path != is.path {
+		return x.add(is.path, "extra")
+	}
+	was := x.next
+	if err := x.advance(); err != nil {
+		return err
+	}
+	if what := changes(&was, is); len(what) > 0 {
+		return x.add(is.path, "changed: %s", strings.Join(what, "; "))
+	}
+	return nil
 }
