@@ -146,9 +146,9 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 			if err := tx.Nodes().Put(n); err != nil {
 				return err
 			}
-			if t.Retry == "" {
-				b.Image = t.Image.Ref.String()
-			}
+		}
+		if t.Retry == "" {
+			b.Image = t.Image.Ref.String()
 		}
 		ev := Event{Time: now, Step: StepScript, Message: cmp.Or(n.Joined, n.Why)}
 		if t.Retry != "" {
@@ -180,7 +180,7 @@ func (r *Registry) placeForBoot(tx Tx, n Node, now time.Time, fenced MAC) (Node,
 // driver its agent could never speak.
 func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
 	if n.Slot != "" {
-		role, img, err := r.workOf(tx, n.Pool)
+		role, img, err := r.bootsIn(tx, n.Pool, n.Slot)
 		if err != nil {
 			return images.Image{}, "", sentence(err)
 		}
@@ -205,10 +205,24 @@ func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
 
 // workOf gives a pool's role and image.
 func (r *Registry) workOf(tx Tx, pool string) (Role, images.Image, error) {
+	return r.bootsIn(tx, pool, "")
+}
+
+// bootsIn gives a pool's role, and the image that the occupant of a slot boots: while a rollout goes on, each
+// slot has its own.
+func (r *Registry) bootsIn(tx Tx, pool, slot string) (Role, images.Image, error) {
 	p, ok := tx.Pools().Get(pool)
 	if !ok {
 		return Role{}, images.Image{}, fmt.Errorf("roles: pool %s: %w", pool, fs.ErrNotExist)
 	}
+	if ro, ok := tx.Rollouts().Get(pool); ok && ro.active() {
+		p.Image = ro.boots(slot).String()
+	}
+	return r.pinOf(tx, p)
+}
+
+// pinOf gives a pool's role, and the image that it boots when no rollout goes on.
+func (r *Registry) pinOf(tx Tx, p Pool) (Role, images.Image, error) {
 	role, err := r.effective(tx, p.Role)
 	if err != nil {
 		return Role{}, images.Image{}, err
@@ -292,15 +306,15 @@ func (r *Registry) Placeable(mac MAC) bool {
 			ok = true // forgotten: the agent must be told
 			return nil
 		}
-		pool := n.Pool
-		if n.Slot == "" {
+		pool, slot := n.Pool, n.Slot
+		if slot == "" {
 			p := Resolve(n, views(tx), r.now())
 			if p.Slot == "" {
 				return nil
 			}
-			pool = p.Pool
+			pool, slot = p.Pool, p.Slot
 		}
-		_, _, err := r.workOf(tx, pool)
+		_, _, err := r.bootsIn(tx, pool, slot)
 		ok = err == nil
 		return nil
 	})
@@ -315,7 +329,7 @@ func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time, fenced MAC) (Ord
 	if n.Slot == "" {
 		return r.hold(tx, n, b, n.Why, now)
 	}
-	role, img, err := r.workOf(tx, n.Pool)
+	role, img, err := r.bootsIn(tx, n.Pool, n.Slot)
 	if err != nil {
 		return r.hold(tx, n, b, sentence(err), now)
 	}

@@ -142,7 +142,7 @@ func (r *Registry) reassign(tx Tx, n Node, pool, slot string) (Node, error) {
 		if n.State == StateDraining {
 			// It was on its way elsewhere and stays after all.
 			n.enter(StateBooting, "", now)
-			if b, ok := latest(tx, n); ok && b.Ready {
+			if b, ok := latest(tx, n); ok && b.Ready && n.Restart == "" {
 				n.enter(StateReady, "", now)
 			}
 		}
@@ -275,6 +275,8 @@ func runsAs(tx Tx, n Node) bool {
 	switch {
 	case n.Slot == "":
 		return false
+	case n.Restart != "":
+		return true
 	case n.State == StateBooting:
 		b, ok := latest(tx, n)
 		return ok && b.Ended.IsZero() && order(b.Step) >= order(StepSpec)

@@ -143,7 +143,10 @@ func begin(tx Tx, n *Node, at time.Time) (Boot, error) {
 	if n.State != StateDraining {
 		n.enter(StateBooting, "", at)
 	}
-	return b, tx.Boots().Put(b)
+	if err := tx.Boots().Put(b); err != nil {
+		return b, err
+	}
+	return b, n.restarted(tx, b)
 }
 
 // order is the place of a step in a boot; -1 for one that is not part of the way.

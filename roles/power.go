@@ -32,21 +32,22 @@ func (r *Registry) SwitchPower(ctx context.Context, key string, action PowerActi
 	switch action {
 	case PowerStatus:
 		return d.Status(ctx, target)
-	case PowerOn, PowerOff, PowerCycle:
+	case PowerCycle:
+		err := r.cycle(ctx, n, "")
+		return err == nil, err
+	case PowerOn, PowerOff:
 	default:
 		return false, fmt.Errorf("roles: power action %q is not known (want on, off, cycle or status): %w", action, fs.ErrInvalid)
 	}
-	if action != PowerOn {
+	if action == PowerOff {
 		if err := d.Off(ctx, target); err != nil {
 			return true, fmt.Errorf("roles: switch %s off: %w", key, err)
 		}
-	}
-	if action == PowerOff {
-		return false, r.switched(ctx, n.MAC, action)
+		return false, r.switched(ctx, n.MAC, action, "")
 	}
 	// A boot is recorded first: the machine's DISCOVER belongs to it.
-	if action == PowerCycle || !r.running(ctx, n, d, target) {
-		if err := r.switched(ctx, n.MAC, action); err != nil {
+	if !r.running(ctx, n, d, target) {
+		if err := r.switched(ctx, n.MAC, action, ""); err != nil {
 			return false, err
 		}
 	}
@@ -54,6 +55,25 @@ func (r *Registry) SwitchPower(ctx context.Context, key string, action PowerActi
 		return false, fmt.Errorf("roles: switch %s on: %w", key, err)
 	}
 	return true, nil
+}
+
+// cycle switches n off and on; restart, which may be empty, says why.
+func (r *Registry) cycle(ctx context.Context, n Node, restart string) error {
+	who := cmp.Or(n.Slot, n.MAC.String())
+	d, target, err := r.driver(n)
+	if err != nil {
+		return err
+	}
+	if err := d.Off(ctx, target); err != nil {
+		return fmt.Errorf("roles: switch %s off: %w", who, err)
+	}
+	if err := r.switched(ctx, n.MAC, PowerCycle, restart); err != nil {
+		return err
+	}
+	if err := d.On(ctx, target); err != nil {
+		return fmt.Errorf("roles: switch %s on: %w", who, err)
+	}
+	return nil
 }
 
 // running reports whether n's machine is on already, so that switching it on begins no boot. Where the
@@ -72,8 +92,8 @@ func (r *Registry) running(ctx context.Context, n Node, d Driver, target string)
 	return false
 }
 
-// switched records that an operator switched a node.
-func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction) error {
+// switched records that a node was switched; restart says why it is to restart, where it was not asked before.
+func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction, restart string) error {
 	now := r.now()
 	return r.Store.Update(ctx, func(tx Tx) error {
 		n, ok := tx.Nodes().Get(mac)
@@ -82,6 +102,7 @@ func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction) er
 		}
 		ev := Event{Time: now, Step: StepPower, Message: "power " + string(action)}
 		if action != PowerOff {
+			n.Restart = cmp.Or(n.Restart, restart)
 			b, err := begin(tx, &n, now)
 			if err != nil {
 				return err
@@ -108,6 +129,7 @@ func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction) er
 				return err
 			}
 		}
+		n.Restart = ""
 		n.enter(StateOff, "switched off by an operator", now)
 		return tx.Nodes().Put(n)
 	})

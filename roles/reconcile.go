@@ -11,7 +11,7 @@ import (
 )
 
 // Reconciler watches over the nodes: it checks the health of those that should serve, makes them ready or
-// failed, and ends boots that went silent.
+// failed, ends boots that went silent, restarts what is to restart, and takes rollouts on.
 type Reconciler struct {
 	// Registry is the rack. Required.
 	Registry *Registry
@@ -26,6 +26,7 @@ type Reconciler struct {
 	Parallel int
 
 	began time.Time // of Run: what machines said before, while no server ran, nobody heard
+	cuts  cuts      // machines whose power is cut because they do not restart
 }
 
 // Defaults of a health check: a web server that hangs for three seconds, three times in a row, is down.
@@ -53,26 +54,60 @@ func (c *Reconciler) Run(ctx context.Context) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	c.began = c.Registry.now()
+	defer c.cuts.Wait()
 	last := map[MAC]time.Time{}
 	for {
-		if err := c.pass(ctx, last); err != nil {
+		active, err := c.pass(ctx, last)
+		if err != nil && ctx.Err() == nil {
 			c.Registry.log().Error("reconcile", "err", err)
 		}
-		select {
-		case <-ctx.Done():
+		if !c.idle(ctx, t.C, active) {
 			return nil
-		case <-t.C:
 		}
 	}
 }
 
-// pass checks every node that is due. last holds when each was checked before.
-func (c *Reconciler) pass(ctx context.Context, last map[MAC]time.Time) error {
+// watchPause spares the store while a rack that rolls out changes with every event of every boot.
+const watchPause = 100 * time.Millisecond
+
+// idle waits for the next tick; rollouts that are active go on with every change of the rack until then. It is
+// false when ctx ended.
+func (c *Reconciler) idle(ctx context.Context, tick <-chan time.Time, active bool) bool {
+	for {
+		var changed <-chan struct{}
+		if active {
+			changed = c.Registry.Watch(c.Registry.Revision())
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick:
+			return true
+		case <-changed:
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick:
+			return true
+		case <-time.After(watchPause):
+		}
+		var err error
+		if active, err = c.rollouts(ctx); err != nil && ctx.Err() == nil {
+			c.Registry.log().Error("rollout", "err", err)
+		}
+	}
+}
+
+// pass checks every node that is due, and takes rollouts on; it reports whether one is active. last holds when
+// each node was checked before.
+func (c *Reconciler) pass(ctx context.Context, last map[MAC]time.Time) (active bool, err error) {
 	now := c.Registry.now()
 	tasks, silent, err := c.due(last, now)
 	if err != nil {
-		return err
+		return false, err
 	}
+	c.cut(ctx, now)
 	limit := c.Parallel
 	if limit == 0 {
 		limit = 64
@@ -90,26 +125,37 @@ func (c *Reconciler) pass(ctx context.Context, last map[MAC]time.Time) error {
 	wg.Wait()
 	for _, n := range silent {
 		if err := c.giveUp(ctx, n, now); err != nil {
-			return err
+			return false, err
 		}
 	}
-	return nil
+	return c.rollouts(ctx)
 }
 
 // due gives the nodes to check now and those whose boot went silent.
 func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, silent []Node, err error) {
 	err = c.Registry.Store.View(func(tx Tx) error {
+		roles := map[string]*Role{} // by pool
+		c.cuts.wanted = c.cuts.wanted[:0]
 		for n := range tx.Nodes().All() {
+			if n.Restart != "" {
+				c.cuts.wanted = append(c.cuts.wanted, n)
+			}
+			if n.State != StateBooting && n.State != StateReady && n.State != StateFailed {
+				continue
+			}
+			// A timeline takes time to read: nodes that serve are most of a rack, and rarely due.
+			role := c.roleOf(tx, roles, n)
+			due := role != nil && (n.State == StateBooting || role.Health != nil) && now.Sub(last[n.MAC]) >= pause(n, *role)
+			if !due && n.State != StateBooting {
+				continue
+			}
 			b, booted := latest(tx, n)
-			if !booted {
-				continue
-			}
-			if n.State == StateBooting && c.isSilent(n, b, now) {
+			switch {
+			case !booted:
+			case n.State == StateBooting && c.isSilent(n, b, now):
 				silent = append(silent, n)
-				continue
-			}
-			if role, ok := c.checked(tx, n, b); ok && now.Sub(last[n.MAC]) >= pause(n, role) {
-				tasks = append(tasks, task{n, b, role})
+			case due && c.checked(tx, n, b):
+				tasks = append(tasks, task{n, b, *role})
 			}
 		}
 		return nil
@@ -117,25 +163,31 @@ func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, s
 	return tasks, silent, err
 }
 
-// checked gives the role by which n is checked; ok is false for a node that is not to be checked now.
-func (c *Reconciler) checked(tx Tx, n Node, b Boot) (role Role, ok bool) {
+// roleOf gives the role by which n is checked; nil for none.
+func (c *Reconciler) roleOf(tx Tx, known map[string]*Role, n Node) *Role {
 	if n.Slot == "" || n.Pool == "" {
-		return role, false
+		return nil
 	}
+	role, ok := known[n.Pool]
+	if !ok {
+		p, _ := tx.Pools().Get(n.Pool)
+		if r, err := c.Registry.effective(tx, p.Role); err == nil {
+			role = &r
+		}
+		known[n.Pool] = role
+	}
+	return role
+}
+
+// checked reports whether n, which has a slot, may serve.
+func (c *Reconciler) checked(tx Tx, n Node, b Boot) bool {
 	switch n.State {
 	case StateBooting:
-		ok = mayServe(n, b, c.Registry.now())
-	case StateReady:
-		ok = true
+		return n.Restart == "" && mayServe(n, b, c.Registry.now())
 	case StateFailed:
-		ok = order(b.Step) >= order(StepSwitchRoot) || servesOn(tx, n, b)
+		return order(b.Step) >= order(StepSwitchRoot) || servesOn(tx, n, b)
 	}
-	if !ok {
-		return role, false
-	}
-	p, _ := tx.Pools().Get(n.Pool)
-	role, err := c.Registry.effective(tx, p.Role)
-	return role, err == nil && (n.State == StateBooting || role.Health != nil)
+	return true
 }
 
 // pause is the time between two checks of n.
@@ -195,8 +247,12 @@ func (c *Reconciler) isSilent(n Node, b Boot, now time.Time) bool {
 	if limit == 0 {
 		limit = 10 * time.Minute
 	}
+	heard := lastWord(n, b)
+	if n.Restart != "" {
+		heard = n.Since // what it says is not that it restarts
+	}
 	// A node that has just come to this state is heard of next.
-	for _, t := range []time.Time{lastWord(n, b), n.Since, c.began} {
+	for _, t := range []time.Time{heard, n.Since, c.began} {
 		if now.Sub(t) <= limit {
 			return false
 		}
@@ -231,7 +287,7 @@ func (c *Reconciler) record(ctx context.Context, t task, failure error) error {
 	now := r.now()
 	return r.Store.Update(ctx, func(tx Tx) error {
 		n, ok := tx.Nodes().Get(t.node.MAC)
-		if !ok || n.Boot != t.boot.ID || n.Slot != t.node.Slot || n.State != t.node.State {
+		if !ok || n.Boot != t.boot.ID || n.Slot != t.node.Slot || n.State != t.node.State || n.Restart != t.node.Restart {
 			return nil
 		}
 		b, ok := latest(tx, n)
@@ -321,6 +377,9 @@ func (c *Reconciler) giveUp(ctx context.Context, silent Node, now time.Time) err
 		b, ok := latest(tx, n)
 		if !ok || !c.isSilent(n, b, now) {
 			return nil
+		}
+		if n.Restart != "" {
+			return unwantRestart(tx, n, now)
 		}
 		why := fmt.Sprintf("no sign of life since step %s; %s", cmp.Or(string(b.Step), "power"), r.advice(b))
 		if n.Why != "" {
