@@ -113,3 +113,19 @@ func TestEveryFileRenders(t *testing.T) {
 		}
 	}
 }
+
+func TestPeersOfChrony(t *testing.T) {
+	r := readRole(t, "ntp")
+	text, err := render(r.Files[0], example(r, 2, map[string]any{"servers": []any{"192.0.2.1", "ntp.example"}, "networks": []any{"10.78.0.0/16"}}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\nserver 192.0.2.1 iburst\nserver ntp.example iburst\npeer 10.77.0.21 key 1 ", "\nallow 10.77.0.0/24\nallow 10.78.0.0/16\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("chrony.conf lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "10.77.0.22") {
+		t.Errorf("ntp-02 is its own peer:\n%s", text)
+	}
+}
