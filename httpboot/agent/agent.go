@@ -142,7 +142,7 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 	if err := a.setAddress(ctx, s); err != nil {
 		return "network", err
 	}
-	done, err := a.mountRoot(ctx, s.Root)
+	done, err := a.mountRoot(ctx, s)
 	defer func() {
 		if err != nil {
 			done.undo(a.System)
@@ -151,7 +151,6 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 	if err != nil {
 		return "root", err
 	}
-	a.note("root", "%s from %s:%s", s.Image, s.Root.Server, s.Root.Path)
 	for _, m := range s.Mounts {
 		if err := a.mountIn(ctx, m); err != nil {
 			return "mount", fmt.Errorf("%s: %w", m.Target, err)

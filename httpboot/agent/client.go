@@ -114,13 +114,18 @@ func (c *client) call(ctx context.Context, timeout time.Duration, path string, i
 	if err != nil {
 		return err
 	}
+	return c.each(ctx, func(server string) error { return c.post(ctx, timeout, server+path, body, out) })
+}
+
+// each asks one server after the other, until one has answered.
+func (c *client) each(ctx context.Context, ask func(server string) error) error {
 	c.mu.Lock()
 	first := c.at
 	c.mu.Unlock()
 	var errs []error
 	for i := range c.servers {
 		at := (first + i) % len(c.servers)
-		err := c.post(ctx, timeout, c.servers[at]+path, body, out)
+		err := ask(c.servers[at])
 		if err == nil {
 			c.mu.Lock()
 			c.at = at
@@ -163,35 +168,61 @@ func (c *client) moved() {
 	c.http.CloseIdleConnections()
 }
 
-func (c *client) post(ctx context.Context, timeout time.Duration, url string, body []byte, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	defer context.AfterFunc(c.address(), cancel)()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
+// next makes another server the first one to be asked.
+func (c *client) next() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = (c.at + 1) % len(c.servers)
+}
+
+// get reads what path has on a boot server, limit bytes at most. It tries the servers like call.
+func (c *client) get(ctx context.Context, timeout time.Duration, path string, limit int64) ([]byte, error) {
+	var out []byte
+	err := c.each(ctx, func(server string) (err error) {
+		out, err = c.do(ctx, timeout, http.MethodGet, server+path, nil, limit)
 		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := c.http.Do(req)
-	if err != nil {
-		return plain(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, replySize+1))
-	switch {
-	case err != nil:
-		return plain(err)
-	case res.StatusCode/100 != 2:
-		return statusError(res.StatusCode, b)
-	case out == nil:
-		return nil
-	case len(b) > replySize:
-		return fmt.Errorf("the reply is larger than %d MiB", replySize>>20)
+	})
+	return out, err
+}
+
+func (c *client) post(ctx context.Context, timeout time.Duration, url string, body []byte, out any) error {
+	b, err := c.do(ctx, timeout, http.MethodPost, url, body, replySize)
+	if err != nil || out == nil {
+		return err
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return fmt.Errorf("the reply is not what this agent understands: %w", err)
 	}
 	return nil
+}
+
+// do gives the body of an answer that has a status of success.
+func (c *client) do(ctx context.Context, timeout time.Duration, method, url string, body []byte, limit int64) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	defer context.AfterFunc(c.address(), cancel)()
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, plain(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, plain(err)
+	case res.StatusCode/100 != 2:
+		return nil, statusError(res.StatusCode, b)
+	case int64(len(b)) > limit:
+		return nil, fmt.Errorf("the reply is larger than %d MiB", limit>>20)
+	}
+	return b, nil
 }
 
 // kinds is the server's table of errors, read backwards.

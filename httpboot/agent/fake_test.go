@@ -64,6 +64,10 @@ func (k *fakeKernel) Mount(source, target, fstype string, flags uintptr, data st
 	return k.do("mount %s %s %s", fstype, source, target)
 }
 
+func (k *fakeKernel) MountFile(file, target, fstype string) error {
+	return k.do("mount %s %s %s", fstype, file, target)
+}
+
 func (k *fakeKernel) Unmount(target string) error { return k.do("unmount %s", target) }
 
 func (k *fakeKernel) LoadModule(file string) error {

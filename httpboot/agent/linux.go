@@ -18,6 +18,51 @@ func (Linux) Mount(source, target, fstype string, flags uintptr, data string) er
 	return unix.Mount(source, target, fstype, flags, data)
 }
 
+// MountFile implements System.
+func (Linux) MountFile(file, target, fstype string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	loop, err := attach(f)
+	if err != nil {
+		return fmt.Errorf("loop device: %w", err)
+	}
+	// It detaches itself when the last one closes it: after this the mount is that one.
+	defer loop.Close()
+	return unix.Mount(loop.Name(), target, fstype, unix.MS_RDONLY, "")
+}
+
+// attach gives a loop device with f. Between finding a free one and taking it somebody else may be faster.
+func attach(f *os.File) (*os.File, error) {
+	ctl, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer ctl.Close()
+	for {
+		n, err := unix.IoctlRetInt(int(ctl.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, err
+		}
+		loop, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDONLY, 0)
+		if err != nil {
+			return nil, err
+		}
+		config := &unix.LoopConfig{Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_READ_ONLY | unix.LO_FLAGS_AUTOCLEAR}}
+		copy(config.Info.File_name[:len(config.Info.File_name)-1], f.Name())
+		err = unix.IoctlLoopConfigure(int(loop.Fd()), config)
+		if err == nil {
+			return loop, nil
+		}
+		loop.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			return nil, err
+		}
+	}
+}
+
 // Unmount implements System.
 func (Linux) Unmount(target string) error {
 	err := unix.Unmount(target, unix.MNT_DETACH)

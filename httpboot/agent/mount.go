@@ -28,22 +28,29 @@ func (m mounted) undo(sys System) {
 	}
 }
 
-// mountRoot puts the root together: the image read-only, RAM over it.
-func (a *Agent) mountRoot(ctx context.Context, root Mount) (mounted, error) {
-	var done mounted
-	for _, name := range []string{"nfs", "nfsv3", "overlay"} {
+// loadFor inserts the modules that s needs.
+func (a *Agent) loadFor(s *Spec) {
+	names := []string{"overlay"}
+	if s.RAM != nil {
+		names = append(names, "loop", "squashfs")
+	}
+	if s.RAM == nil || len(s.Mounts) > 0 {
+		names = append(names, "nfs", "nfsv3")
+	}
+	for _, name := range names {
 		if err := a.mods.load(a.System, name); err != nil {
 			a.Console.Fail("%v", err)
 		}
 	}
-	root.ReadOnly = true
-	if err := os.MkdirAll(a.path(lowerDir), 0o755); err != nil {
+}
+
+// mountRoot puts the root together: the image read-only, RAM over it.
+func (a *Agent) mountRoot(ctx context.Context, s *Spec) (mounted, error) {
+	a.loadFor(s)
+	done, from, err := a.mountImage(ctx, s)
+	if err != nil {
 		return done, err
 	}
-	if err := a.mountNFS(ctx, root, a.path(lowerDir)); err != nil {
-		return done, err
-	}
-	done = append(done, a.path(lowerDir))
 	steps := []struct{ source, target, fstype, data string }{
 		// Half of the memory: what a node writes outside of its volumes; the rest is for its work.
 		{"muster", upperDir, "tmpfs", "mode=0755,size=50%"},
@@ -66,7 +73,25 @@ func (a *Agent) mountRoot(ctx context.Context, root Mount) (mounted, error) {
 			}
 		}
 	}
+	a.note("root", "%s %s", s.Image, from)
 	return done, nil
+}
+
+// mountImage mounts the image on lowerDir, and says where it came from.
+func (a *Agent) mountImage(ctx context.Context, s *Spec) (done mounted, from string, err error) {
+	dir := a.path(lowerDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, "", err
+	}
+	if s.RAM != nil {
+		return a.mountRAM(ctx, s, dir)
+	}
+	root := s.Root
+	root.ReadOnly = true
+	if err := a.mountNFS(ctx, root, dir); err != nil {
+		return nil, "", err
+	}
+	return mounted{dir}, fmt.Sprintf("from %s:%s", root.Server, root.Path), nil
 }
 
 // mountIn mounts m inside of the root.

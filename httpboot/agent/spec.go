@@ -30,7 +30,14 @@ func (s *Spec) check() error {
 	if s.Init != "" && !cleanPath(s.Init) {
 		errs = append(errs, fmt.Errorf("init %q is not absolute and clean", s.Init))
 	}
-	errs = append(errs, checkMount(s.Root, false))
+	switch {
+	case s.Root.Type == "squashfs":
+		errs = append(errs, checkRAM(s))
+	case s.RAM != nil:
+		errs = append(errs, fmt.Errorf("root type %q, and one to load into RAM", s.Root.Type))
+	default:
+		errs = append(errs, checkMount(s.Root, false))
+	}
 	for _, m := range s.Mounts {
 		errs = append(errs, checkMount(m, true))
 	}

@@ -11,6 +11,9 @@ import (
 type System interface {
 	// Mount is mount(2).
 	Mount(source, target, fstype string, flags uintptr, data string) error
+	// MountFile mounts the file system that is in a file, read-only, by a loop device that goes with the
+	// mount.
+	MountFile(file, target, fstype string) error
 	// Unmount detaches target (MNT_DETACH); it is no error when nothing is mounted there.
 	Unmount(target string) error
 	// LoadModule inserts the module in file; one that is there already is no error.
