@@ -150,7 +150,11 @@ func (r *Registry) SyncNode(ctx context.Context, key string) (out Node, err erro
 		if b, _ := latest(tx, out); !r.speaks(out, b) {
 			return fmt.Errorf("%s cannot be synced: its own agent does not answer; it has the new files when it boots: %w", key, fs.ErrInvalid)
 		}
-		// The event is what wakes the agent's long poll.
+		// Either wakes the agent's long poll.
+		out.Sync = true
+		if err := tx.Nodes().Put(out); err != nil {
+			return err
+		}
 		return operator(tx, out, r.now(), "files synced by an operator")
 	})
 	if err != nil {
