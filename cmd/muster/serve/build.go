@@ -41,7 +41,7 @@ func (b builder) build(ctx context.Context, role roles.Role, progress func(api.B
 func (b builder) make(ctx context.Context, name string, recipe images.Recipe, overlays []fs.FS, progress func(api.BuildProgress)) (images.Image, error) {
 	ib := images.Builder{Catalog: b.catalog, Cache: b.cache, Agent: b.agent, Sources: sources, Logger: b.log}
 	return ib.Build(ctx, name, recipe, images.Options{Overlays: overlays, Progress: func(p images.Progress) {
-		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: int(p.Percent)})
+		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: p.Percent, Remaining: roles.Duration(p.Remaining)})
 	}})
 }
 
@@ -54,11 +54,11 @@ var sources = map[string]images.Source{
 // BuildLocal builds a role's image into the data directory of c, without a server: on a machine that has a
 // way to the packages where the boot server has none. The role is the library's, with that of d over it.
 func BuildLocal(ctx context.Context, c *config.Config, agent string, d roles.Declaration, name string, progress func(api.BuildProgress)) (images.Image, error) {
-	lib, err := loadLibrary(c.Library)
+	b, err := localBuilder(c, agent)
 	if err != nil {
 		return images.Image{}, err
 	}
-	role, ok := lib.roles[name]
+	role, ok := b.library.roles[name]
 	for _, r := range d.Roles {
 		if r.Name == name {
 			role, ok = r.Over(role), true
@@ -67,13 +67,34 @@ func BuildLocal(ctx context.Context, c *config.Config, agent string, d roles.Dec
 	if !ok {
 		return images.Image{}, fmt.Errorf("role %q is neither declared nor in the library: %w", name, fs.ErrNotExist)
 	}
-	k, err := loadKeys(c.Data)
+	return b.build(ctx, role, progress)
+}
+
+// ImportLocal imports an image into the data directory of c, without a server.
+func ImportLocal(ctx context.Context, c *config.Config, agent, name string, recipe images.Recipe, progress func(api.BuildProgress)) (images.Image, error) {
+	b, err := localBuilder(c, agent)
 	if err != nil {
 		return images.Image{}, err
 	}
-	b := builder{
-		catalog: &images.Catalog{Dir: filepath.Join(c.Data, "images"), Key: k.images}, library: lib,
-		cache: filepath.Join(c.Data, "cache"), agent: agent, log: slog.New(slog.DiscardHandler),
+	return b.make(ctx, name, recipe, nil, progress)
+}
+
+// LocalCatalog is the images in the data directory of c, as its server has them.
+func LocalCatalog(c *config.Config) (*images.Catalog, error) {
+	k, err := loadKeys(c.Data)
+	if err != nil {
+		return nil, err
 	}
-	return b.build(ctx, role, progress)
+	return &images.Catalog{Dir: filepath.Join(c.Data, "images"), Key: k.images}, nil
+}
+
+func localBuilder(c *config.Config, agent string) (b builder, err error) {
+	if b.library, err = loadLibrary(c.Library); err != nil {
+		return b, err
+	}
+	if b.catalog, err = LocalCatalog(c); err != nil {
+		return b, err
+	}
+	b.cache, b.agent, b.log = filepath.Join(c.Data, "cache"), agent, slog.New(slog.DiscardHandler)
+	return b, nil
 }

@@ -21,8 +21,16 @@ func (s *server) build(ctx context.Context, name string, progress func(api.Build
 	if err != nil {
 		return images.Image{}, err
 	}
-	b := builder{s.catalog, s.library, s.path("cache"), s.Agent, s.log.With("service", "images")}
-	return b.build(ctx, role, progress)
+	return s.builder().build(ctx, role, progress)
+}
+
+// importImage makes an image of something that exists already.
+func (s *server) importImage(ctx context.Context, name string, recipe images.Recipe, progress func(api.BuildProgress)) (images.Image, error) {
+	return s.builder().make(ctx, name, recipe, nil, progress)
+}
+
+func (s *server) builder() builder {
+	return builder{s.catalog, s.library, s.path("cache"), s.Agent, s.log.With("service", "images")}
 }
 
 // leases lists the leases for the API.
