@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
 )
 
 // Diff is what differs between two versions.
 type Diff struct {
-	// Packages by name; Files by path, relative to the root.
+	// Packages by name; Files by path, relative to the root: ../vmlinuz and ../initrd.img are what boots it.
 	Packages []PackageChange `json:"packages"`
 	Files    []FileChange    `json:"files"`
 }
@@ -28,65 +31,125 @@ type FileChange struct {
 
 // Diff compares two versions by their manifests and their package databases; it reads no other file.
 func (c *Catalog) Diff(ctx context.Context, a, b Ref) (Diff, error) {
-	return Diff{}, errors.ErrUnsupported
+	d, err := c.diff(ctx, a, b)
+	if err != nil {
+		return Diff{}, fmt.Errorf("images: diff %s %s: %w", a, b, err)
+	}
+	return d, nil
 }
 
-// changes says, for people, how a path differs from what it was. Of directories, what is in them counts for
-// itself.
-func changes(was, is *entry) []string {
-	if was.kind != is.kind {
-		return []string{fmt.Sprintf("%s, was %s", kindName(is.kind), kindName(was.kind))}
+func (c *Catalog) diff(ctx context.Context, a, b Ref) (Diff, error) {
+	was, err := c.Find(a)
+	if err != nil {
+		return Diff{}, err
 	}
-	var all []string
-	note := func(differ bool, format string, args ...any) {
-		if differ {
-			all = append(all, fmt.Sprintf(format, args...))
+	is, err := c.Find(b)
+	if err != nil {
+		return Diff{}, err
+	}
+	d := Diff{Packages: []PackageChange{}, Files: []FileChange{}}
+	if was.Digest == is.Digest {
+		return d, nil
+	}
+	if d.Files, err = diffFiles(ctx, was, is); err != nil {
+		return Diff{}, err
+	}
+	d.Packages, err = diffPackages(was, is)
+	return d, err
+}
+
+// diffFiles reads both manifests side by side, with memory for one path of each.
+func diffFiles(ctx context.Context, was, is Image) ([]FileChange, error) {
+	all := []FileChange{}
+	var x, y diffSide
+	for side, img := range map[*diffSide]Image{&x: was, &y: is} {
+		r, err := openManifest(filepath.Join(img.Dir, ManifestFile))
+		if err != nil {
+			return nil, err
 		}
+		defer r.close()
+		side.r = r
 	}
-	note(was.mode != is.mode, "mode %04o, was %04o", is.mode, was.mode)
-	note(was.uid != is.uid || was.gid != is.gid, "owner %d:%d, was %d:%d", is.uid, is.gid, was.uid, was.gid)
-	note(was.target != is.target, "link to %q, was %q", is.target, was.target)
-	note(was.major != is.major || was.minor != is.minor, "device %d:%d, was %d:%d", is.major, is.minor, was.major, was.minor)
-	note(was.size != is.size, "%d bytes, were %d", is.size, was.size)
-	note(is.kind == 'f' && was.sum != is.sum && was.size == is.size, "content")
-	return append(all, xattrChanges(was.xattrs, is.xattrs)...)
-}
-
-// xattrChanges compares extended attributes, which are by name.
-func xattrChanges(was, is []xattr) []string {
-	var all []string
-	for len(was) > 0 || len(is) > 0 {
+	if err := errors.Join(x.advance(), y.advance()); err != nil {
+		return nil, err
+	}
+	for !x.done || !y.done {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		order := comparePaths(x.e.path, y.e.path)
 		switch {
-		case len(is) == 0 || len(was) > 0 && was[0].name < is[0].name:
-			all = append(all, fmt.Sprintf("without %s", was[0].name))
-			was = was[1:]
-		case len(was) == 0 || is[0].name < was[0].name:
-			all = append(all, fmt.Sprintf("with %s", is[0].name))
-			is = is[1:]
-		default:
-			if was[0].value != is[0].value {
-				all = append(all, fmt.Sprintf("another %s", is[0].name))
+		case y.done || !x.done && order < 0:
+			all = append(all, FileChange{rootPath(x.e.path), "removed"})
+			if err := x.advance(); err != nil {
+				return nil, err
 			}
-			was, is = was[1:], is[1:]
+			continue
+		case x.done || order > 0:
+			all = append(all, FileChange{rootPath(y.e.path), "added"})
+			if err := y.advance(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if what := changes(&x.e, &y.e); len(what) > 0 {
+			all = append(all, FileChange{rootPath(y.e.path), strings.Join(what, "; ")})
+		}
+		next := (*diffSide).advance
+		if x.e.kind == 'd' && y.e.kind == 'd' && x.e.sum == y.e.sum {
+			next = (*diffSide).leave
+		}
+		if err := errors.Join(next(&x), next(&y)); err != nil {
+			return nil, err
 		}
 	}
-	return all
+	return all, nil
 }
 
-func kindName(kind byte) string {
-	switch kind {
-	case 'f':
-		return "a file"
-	case 'd':
-		return "a directory"
-	case 'l':
-		return "a symbolic link"
-	case 'c':
-		return "a character device"
-	case 'b':
-		return "a block device"
-	case 'p':
-		return "a FIFO"
+// rootPath makes a manifest's path one that is relative to the root.
+func rootPath(path string) string {
+	if path == TreeDir {
+		return "."
 	}
-	return "a socket"
+	if inner, is := strings.CutPrefix(path, TreeDir+"/"); is {
+		return inner
+	}
+	return "../" + path
+}
+
+// diffSide is one of two manifests.
+type diffSide struct {
+	r    *manifestReader
+	e    entry
+	done bool
+}
+
+// advance goes to the next path.
+func (d *diffSide) advance() error {
+	e, err := d.r.next()
+	if errors.Is(err, io.EOF) {
+		d.e, d.done = entry{}, true
+		return nil
+	}
+	d.e = e
+	return err
+}
+
+// leave goes to the first path that is not in the directory at hand, without taking lines apart.
+func (d *diffSide) leave() error {
+	_, _, path := lineFields([]byte(d.r.line))
+	begin := strings.TrimSuffix(path[:quotedLen(path)], `"`) + "/"
+	for d.r.scan() {
+		if _, _, path := lineFields([]byte(d.r.line)); strings.HasPrefix(path, begin) {
+			continue
+		}
+		e, err := parseEntry(d.r.line)
+		d.e = e
+		return err
+	}
+	d.e, d.done = entry{}, true
+	if err := d.r.end(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
