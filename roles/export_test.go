@@ -11,3 +11,9 @@ func (c *Reconciler) Pass(ctx context.Context, last map[MAC]time.Time) error {
 	c.cuts.Wait()
 	return err
 }
+
+// Watching lets the reconciler have been at work since then, as Run does.
+func (c *Reconciler) Watching(since time.Time) { c.began = since }
+
+// NoteAgent lets the agent of mac's running system speak.
+func (r *Registry) NoteAgent(mac MAC, at time.Time) { r.noteAgent(mac, at) }

@@ -100,7 +100,7 @@ func (r *Registry) RestartNode(ctx context.Context, key, why string) (Node, erro
 func wantRestart(tx Tx, n Node, why string, now time.Time) (Node, error) {
 	n.Restart, n.Failures = why, 0
 	if n.Slot != "" && n.State != StateDraining {
-		n.enter(StateBooting, "restarts: "+why, now)
+		n.State, n.Since, n.Why = StateBooting, now, "restarts: "+why
 	}
 	if err := tx.Nodes().Put(n); err != nil {
 		return n, err

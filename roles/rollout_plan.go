@@ -264,7 +264,10 @@ func (pl *planner) below(ready int) string {
 	why := fmt.Sprintf("waits: %d ready nodes are no more than the pool's minimum, %d", ready, pl.v.Pool.Size.Min)
 	var down []string
 	for _, m := range pl.v.Slots {
-		if m.Node != nil && m.state() != StateReady {
+		switch {
+		case m.Off:
+			down = append(down, m.Slot+" is off")
+		case m.Node != nil && m.state() != StateReady:
 			down = append(down, fmt.Sprintf("%s is %s", m.Slot, m.state()))
 		}
 	}

@@ -19,10 +19,12 @@ type rolloutView struct {
 	Superseded string
 }
 
-// rolloutMember is a slot with its occupant. One that is off, or on its way elsewhere, does not count.
+// rolloutMember is a slot with its occupant.
 type rolloutMember struct {
 	Slot string
-	// Node is nil where there is none.
+	// Off says that its occupant is switched off.
+	Off bool
+	// Node is the occupant; nil where there is none, it is off, or on its way elsewhere.
 	Node *Node
 	// Runs is the image that the machine runs or was told to; zero where that is not known: its next order
 	// says, or it never came so far.
@@ -43,7 +45,9 @@ func (r *Registry) rolloutView(tx Tx, p Pool, watched time.Time) rolloutView {
 	v := rolloutView{Pool: p, Watched: watched}
 	for s := range tx.SlotsOf(p.Name) {
 		m := rolloutMember{Slot: s.Name}
-		if n, ok := tx.Nodes().Get(s.Node); ok && n.Pool == p.Name && n.State != StateDraining && n.State != StateOff {
+		n, ok := tx.Nodes().Get(s.Node)
+		m.Off = ok && n.State == StateOff
+		if ok && n.Pool == p.Name && n.State != StateDraining && !m.Off {
 			b, _ := latest(tx, n)
 			m.Node, m.Runs = &n, runs(n, b)
 			if _, _, err := r.driver(n); err != nil && !r.speaks(n, b) && r.now().Sub(watched) > agentWait {
@@ -115,10 +119,9 @@ func (v rolloutView) possible(ro Rollout) error {
 	var members, ready int
 	var stuck []string
 	for _, m := range v.Slots {
-		if m.Node == nil {
-			continue
+		if m.Off || m.Node != nil {
+			members++
 		}
-		members++
 		if m.state() == StateReady && m.Runs != ro.Image {
 			ready++
 			if m.Stuck != "" {
