@@ -34,7 +34,7 @@ type Stats struct {
 // archive is at fault, and the reader's own error where that failed.
 func (r *Root) Apply(ctx context.Context, from io.Reader, o Options) (Stats, error) {
 	a := &archive{Root: r, opts: o, limits: o.Limits.complete(), ctx: ctx, buf: make([]byte, 1<<20), times: map[string]Meta{}}
-	a.space = space{reserve: a.limits.Reserve}
+	a.space.Reserve = a.limits.Reserve
 	r.made = nil
 	if o.Whiteouts {
 		r.made = map[dirent]struct{}{}
@@ -65,7 +65,7 @@ type archive struct {
 	ctx    context.Context // of Apply
 	opts   Options
 	limits Limits
-	space  space
+	space  Space
 	stats  Stats
 	buf    []byte
 	times  map[string]Meta // of directories, for the end

@@ -75,21 +75,27 @@ func (g *guard) Read(b []byte) (int, error) {
 // checkEvery is how many written bytes lie between two looks at the disk's free space.
 const checkEvery = 64 << 20
 
-// space watches the disk.
-type space struct{ reserve, since int64 }
+// Space watches the disk that files are written to. Its zero value is ready.
+type Space struct {
+	// Reserve is how many bytes must stay free, as in Limits.
+	Reserve int64
+	since   int64
+}
 
-// spend counts bytes that are about to be written through fd, and fails when too few would be left free.
-func (s *space) spend(fd int, n int64) error {
+// Spend counts n bytes that are about to be written to the file system of fd, and fails with ENOSPC when too few
+// would be left free. It looks at the disk once in a while only, so n counts as well when it comes in pieces.
+func (s *Space) Spend(fd int, n int64) error {
 	if s.since += n; s.since < checkEvery {
 		return nil
 	}
-	s.since = 0
+	n, s.since = s.since, 0
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(fd, &st); err != nil {
 		return err
 	}
-	if free := int64(st.Bavail) * st.Bsize; free < s.reserve {
-		return fmt.Errorf("only %d MB are left on the disk, and %d MB must stay free: %w", free>>20, s.reserve>>20, unix.ENOSPC)
+	reserve := Limits{Reserve: s.Reserve}.complete().Reserve
+	if free := int64(st.Bavail) * st.Bsize; free-n < reserve {
+		return fmt.Errorf("only %d MB are left on the disk, and %d MB must stay free: %w", free>>20, reserve>>20, unix.ENOSPC)
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func (a *archive) makeFile(dir int, base string, size int64, content io.Reader) 
 	}
 	defer unix.Close(fd)
 	// A hole of a terabyte takes minutes to read, and no byte of the stream.
-	got, err := copyHoles(fd, &meter{ctx: a.ctx, r: content}, a.buf, func(n int64) error { return a.space.spend(fd, n) })
+	got, err := copyHoles(fd, &meter{ctx: a.ctx, r: content}, a.buf, func(n int64) error { return a.space.Spend(fd, n) })
 	if err != nil {
 		return broken(err)
 	}

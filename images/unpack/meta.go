@@ -59,8 +59,7 @@ func (m Meta) Set(dir int, name string, kind uint32, lost func(xattr string, err
 			return fmt.Errorf("chmod: %w", err)
 		}
 	}
-	// There is no *at form of setxattr(2) before Linux 6.13; the directory's own link is as good.
-	at := "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name
+	at := pathAt(dir, name)
 	for key, value := range m.Xattrs {
 		if foreign(key) {
 			continue
@@ -88,6 +87,43 @@ func (m Meta) SetTime(dir int, name string) error {
 	}
 	return nil
 }
+
+// MetaAt reads that of name in dir, never following it, together with the rest of what lstat(2) knows.
+func MetaAt(dir int, name string) (Meta, unix.Stat_t, error) {
+	st, err := lstatat(dir, name)
+	if err != nil {
+		return Meta{}, st, err
+	}
+	m := Meta{UID: int(st.Uid), GID: int(st.Gid), Mode: st.Mode & 0o7777, Time: time.Unix(st.Mtim.Unix())}
+	at := pathAt(dir, name)
+	names := make([]byte, 64<<10) // XATTR_LIST_MAX
+	n, err := unix.Llistxattr(at, names)
+	if errors.Is(err, unix.ENOTSUP) {
+		return m, st, nil
+	}
+	if err != nil {
+		return m, st, fmt.Errorf("extended attributes: %w", err)
+	}
+	value := make([]byte, 64<<10) // XATTR_SIZE_MAX
+	for key := range strings.SplitSeq(strings.TrimSuffix(string(names[:n]), "\x00"), "\x00") {
+		if key == "" || foreign(key) {
+			continue
+		}
+		v, err := unix.Lgetxattr(at, key, value)
+		if err != nil {
+			return m, st, fmt.Errorf("extended attribute %s: %w", key, err)
+		}
+		if m.Xattrs == nil {
+			m.Xattrs = map[string]string{}
+		}
+		m.Xattrs[key] = string(value[:v])
+	}
+	return m, st, nil
+}
+
+// pathAt is a path for the calls on extended attributes, which have no *at form before Linux 6.13: the
+// directory's own link is as good.
+func pathAt(dir int, name string) string { return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name }
 
 // foreign are attributes by which another machine's overlayfs keeps its books.
 func foreign(xattr string) bool {
