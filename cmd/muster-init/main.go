@@ -1,11 +1,14 @@
 // Command muster-init is /init of every node that Muster boots: a thin main over httpboot/agent. It is
-// static (CGO_ENABLED=0) and has no flags: the kernel command line tells it everything.
+// static (CGO_ENABLED=0) and has no flags: the kernel command line tells it everything. A copy of it stays in
+// the running system's /run, where systemd starts it as "muster-init node"; that one is told by a file there.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -15,8 +18,15 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "node" && os.Getpid() != 1 {
+		if err := node(); err != nil {
+			fmt.Fprintln(os.Stderr, "muster-init:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Getpid() != 1 {
-		fmt.Fprintln(os.Stderr, "muster-init: this is /init of a node's initrd; it runs only as process 1")
+		fmt.Fprintln(os.Stderr, "muster-init: this is /init of a node's initrd; it runs only as process 1, and as "+agent.AgentFile+" node")
 		os.Exit(2)
 	}
 	run()
@@ -34,4 +44,15 @@ func run() {
 	}()
 	a := &agent.Agent{System: agent.Linux{}, Network: agent.LinuxNetwork{}, Args: os.Args[1:]}
 	a.Run(context.Background())
+}
+
+// node runs beside the node's own work, which needs memory and processors more.
+func node() error {
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(20)
+	debug.SetMemoryLimit(16 << 20)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
+	defer stop()
+	n := &agent.Node{Units: agent.Systemd{}, Console: agent.NewConsole(os.Stderr, false)}
+	return n.Run(ctx)
 }

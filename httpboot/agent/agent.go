@@ -162,6 +162,9 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 	if err == nil {
 		err = a.writeFiles(s, secret)
 	}
+	if err == nil {
+		err = a.leave(s)
+	}
 	if err != nil {
 		return "files", err
 	}
@@ -244,21 +247,18 @@ func (a *Agent) uptime() time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// apiDirs are the kernel's file systems, which the image takes over.
-var apiDirs = []string{"/proc", "/sys", "/dev", "/run"}
+// apiDirs are the kernel's file systems, which the image takes over. (/run is the image's from the start.)
+var apiDirs = []string{"/proc", "/sys", "/dev"}
 
 // mountAPI mounts the kernel's file systems. One that is there already (EBUSY) is fine; any other failure
 // shows itself at the next step, when there is a console to say it on.
 func (a *Agent) mountAPI() {
-	types := map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs", "/run": "tmpfs"}
+	types := map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs"}
 	for _, dir := range apiDirs {
 		os.MkdirAll(a.path(dir), 0o755)
 		flags, data := uintptr(unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC), ""
-		switch dir {
-		case "/dev":
+		if dir == "/dev" {
 			flags, data = unix.MS_NOSUID, "mode=0755"
-		case "/run":
-			flags, data = unix.MS_NOSUID|unix.MS_NODEV, "mode=0755"
 		}
 		a.System.Mount(types[dir], a.path(dir), types[dir], flags, data)
 	}

@@ -38,7 +38,6 @@ func TestBoot(t *testing.T) {
 		want := strings.ReplaceAll(`mount proc proc ROOT/proc
 mount sysfs sysfs ROOT/sys
 mount devtmpfs devtmpfs ROOT/dev
-mount tmpfs tmpfs ROOT/run
 up lo
 up eth0
 address eth0 10.77.0.100/24
@@ -48,6 +47,7 @@ announce eth0 10.77.0.22
 mount nfs 10.77.0.1:/images/web/7/tree ROOT/ro
 mount tmpfs muster ROOT/rw
 mount overlay muster ROOT/sysroot
+mount tmpfs tmpfs ROOT/sysroot/run
 mount nfs 10.77.0.1:/state/web-03 ROOT/sysroot/var/lib/web
 hostname web-03
 announce eth0 10.77.0.22
@@ -99,7 +99,7 @@ func TestBootThroughFailures(t *testing.T) {
 		d.wantSteps("hello", "network", "root!", "root!", "root", "mount!", "root", "mount", "files!", "root", "mount", "files", "switch-root")
 		scr.shows(t, "http://one: dial one: connection refused", "http://two: dial two: connection refused", "again in 30s", "hello: http://two answers")
 		undone := strings.Count(k.calls("unmount"), "\n") + 1
-		if undone != 3+4 { // after the failed mount, and after the failed files
+		if undone != 4+5 { // after the failed mount, and after the failed files
 			t.Errorf("%d unmounts:\n%s", undone, k.calls("unmount"))
 		}
 	})

@@ -156,6 +156,25 @@ func (r inRoot) writeFile(name string, mode uint32, o owner, content []byte, ram
 	return err
 }
 
+// symlink makes name lead to target, and replaces what is there.
+func (r inRoot) symlink(target, name string) error {
+	dir, err := r.mkdirAll(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	at, tmp := int(dir.Fd()), ".muster-"+rand.Text()
+	if err = unix.Symlinkat(target, at, tmp); err == nil {
+		if err = unix.Renameat(at, tmp, at, path.Base(name)); err != nil {
+			unix.Unlinkat(at, tmp, 0)
+		}
+	}
+	if err != nil {
+		return &os.PathError{Op: "symlink", Path: name, Err: err}
+	}
+	return nil
+}
+
 // handle gives a path that leads to the open file whatever happens to its name: for mount(2).
 func handle(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }
 

@@ -73,8 +73,23 @@ func (a *Agent) mountRoot(ctx context.Context, s *Spec) (mounted, error) {
 			}
 		}
 	}
-	a.note("root", "%s %s", s.Image, from)
-	return done, nil
+	if done, err = a.mountRun(done); err == nil {
+		a.note("root", "%s %s", s.Image, from)
+	}
+	return done, err
+}
+
+// mountRun gives the root its /run, as systemd would: files of the spec may lie there.
+func (a *Agent) mountRun(done mounted) (mounted, error) {
+	dir, err := inRoot{a.path(sysroot)}.mkdirAll("/run")
+	if err == nil {
+		defer dir.Close()
+		err = a.System.Mount("tmpfs", handle(dir), "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_STRICTATIME, "mode=0755,size=20%,nr_inodes=800k")
+	}
+	if err != nil {
+		return done, fmt.Errorf("mount tmpfs on /run: %w", err)
+	}
+	return append(done, a.path(sysroot+"/run")), nil
 }
 
 // mountImage mounts the image on lowerDir, and says where it came from.
