@@ -35,6 +35,7 @@ type Builder struct {
 	// many bytes the cache may have; zero means 60 days and 4 GiB. What the build at hand used stays.
 	CacheAge  time.Duration
 	CacheSize int64
+	booted    string // where systemd says that it runs; empty means systemdRuns. Tests set it.
 	// Logger gets a line for each build; nil is silent. What the build's programs say is in its own log.
 	Logger *slog.Logger
 }
@@ -107,6 +108,8 @@ type build struct {
 	progress *progress
 	dir      string // partial: becomes the version's directory
 	img      Image
+	sources  feed
+	epoch    int64 // of the image, once its packages are there
 }
 
 // run makes everything in the partial directory and publishes it.
@@ -116,22 +119,43 @@ func (w *build) run(ctx context.Context) (Image, error) {
 		return Image{}, err
 	}
 	w.progress.enter(StagePrepare, "reading package lists")
-	root := w.debootstrap
-	if w.recipe.From != "" {
-		root = w.fill
+	etc := w.Etc
+	if etc == nil {
+		etc = os.DirFS("/etc")
 	}
-	if err := root(ctx, tree); err != nil {
+	var err error
+	if w.sources, err = newFeed(etc, w.recipe, w.dir); err != nil {
 		return Image{}, err
 	}
-	if err := keepPackages(tree, w.archives()); err != nil {
+	root := w.debootstrap
+	if w.recipe.From != "" {
+		root, w.progress.starts = w.fill, importStart
+	}
+	err = root(ctx, tree)
+	if err == nil {
+		err = w.findEpoch(ctx, tree)
+	}
+	if err := errors.Join(err, keepPackages(tree, w.archives(), time.Now())); err != nil {
 		return Image{}, err
 	}
 	w.progress.enter(StageTree, "copying the overlay, enabling services")
-	if err := dress(ctx, tree, w.img.Ref, w.recipe, w.overlays(), w.log); err != nil {
+	if err := w.forgetKeys(ctx, tree); err != nil {
 		return Image{}, err
+	}
+	if err := dress(ctx, tree, w.img.Ref, w.recipe, w.sources, w.overlays(), w.log); err != nil {
+		return Image{}, err
+	}
+	if len(w.recipe.Hooks) > 0 {
+		w.progress.enter(StageHooks, "running hooks")
+		if err := w.hooks(ctx, tree); err != nil {
+			return Image{}, err
+		}
 	}
 	w.progress.enter(StageInitrd, "making the initrd")
 	if err := w.kernel(tree); err != nil {
+		return Image{}, err
+	}
+	if err := w.settle(ctx, tree); err != nil {
 		return Image{}, err
 	}
 	if err := keepLog(w.log, w.dir); err != nil {
@@ -147,35 +171,9 @@ func (w *build) run(ctx context.Context) (Image, error) {
 		}
 		img.Current = true
 	}
+	w.tidyCache()
 	w.progress.enter(StageDone, img.Ref.String()+" is ready")
 	return img, nil
-}
-
-// debootstrap runs mmdebstrap into tree.
-func (w *build) debootstrap(ctx context.Context, tree string) error {
-	if err := os.MkdirAll(w.archives(), 0o755); err != nil {
-		return err
-	}
-	etc := w.Etc
-	if etc == nil {
-		etc = os.DirFS("/etc")
-	}
-	d := debstrap{
-		program: w.program(), tree: tree, cache: w.archives(), suite: w.recipe.Suite,
-		packages: w.recipe.packages(), sources: aptSources(etc, w.recipe.Suite, w.recipe.Mirror),
-	}
-	cmd := d.command()
-	fmt.Fprintf(w.log, "I: muster: %q\n", cmd.Args)
-	out := &lineWriter{w: w.log, fn: w.progress.line}
-	cmd.Stdout, cmd.Stderr = out, out
-	err := isolated(ctx, cmd)
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if len(out.errs) > 0 {
-		err = fmt.Errorf("%s: %w", strings.Join(out.errs, "; "), err)
-	}
-	return fmt.Errorf("mmdebstrap: %w", err)
 }
 
 func (b *Builder) archives() string { return filepath.Join(b.Cache, "archives") }
@@ -194,11 +192,14 @@ func (w *build) overlays() []fs.FS {
 	return append(w.opts.Overlays[:len(w.opts.Overlays):len(w.opts.Overlays)], os.DirFS(w.recipe.Overlay))
 }
 
-// noFirmware is what the log says of drivers whose firmware is not installed. Debian has it apart, as non-free,
-// and most of the cards work without: an image must not fail for it.
-const noFirmware = "W: muster: the image has no firmware for the drivers %s. Few of their cards need it (bnx2, bnx2x and qed do): " +
-	"for those, add the component non-free-firmware to this host's package sources, and firmware-bnx2, firmware-bnx2x or " +
-	"firmware-qlogic to the packages of the role.\n"
+// What the log says of firmware and microcode that are not installed. Debian has them apart, as non-free, and
+// most machines work without: an image must not fail for it.
+const (
+	noFirmware = "W: muster: the image has no firmware for the drivers %s. Few of their cards need it (bnx2, bnx2x and qed do): " +
+		"for those, add the component non-free-firmware to this host's package sources, or to the sources of the role.\n"
+	noMicrocode = "W: muster: the image has no microcode: processors run with what their machine's firmware brought. " +
+		"Add the component non-free-firmware to this host's package sources, or to the sources of the role.\n"
+)
 
 // kernel takes the kernel out of the tree and makes the initrd for it.
 func (w *build) kernel(tree string) error {
@@ -213,13 +214,16 @@ func (w *build) kernel(tree string) error {
 		return err
 	}
 	defer f.Close()
-	lacking, err := writeInitrd(f, tree, release, w.recipe.Kernel, w.Agent)
+	facts, err := writeInitrd(f, tree, release, w.recipe.Kernel, w.Agent)
 	if err != nil {
 		return err
 	}
-	if len(lacking) > 0 {
-		fmt.Fprintf(w.log, noFirmware, strings.Join(lacking, ", "))
-		w.progress.tell(fmt.Sprintf("no firmware for %d drivers; the log names them", len(lacking)))
+	if len(facts.lacking) > 0 {
+		fmt.Fprintf(w.log, noFirmware, strings.Join(facts.lacking, ", "))
+		w.progress.tell(fmt.Sprintf("no firmware for %d drivers; the log names them", len(facts.lacking)))
+	}
+	if !facts.microcode && w.recipe.Kernel == KernelFull {
+		fmt.Fprint(w.log, noMicrocode)
 	}
 	for path, size := range map[string]*int64{kernel: &w.img.KernelSize, initrd: &w.img.InitrdSize} {
 		info, err := os.Stat(path)

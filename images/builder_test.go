@@ -73,7 +73,7 @@ func TestBuildPublishes(t *testing.T) {
 	b := testBuilder(t, finishTree)
 	var last Progress
 	percent := 0
-	img, err := b.Build(t.Context(), "web", Recipe{Kernel: KernelCloud}, Options{
+	img, err := b.Build(t.Context(), "web", Recipe{Kernel: KernelCloud, Epoch: 19000 * 86400}, Options{
 		Overlays: []fs.FS{fstest.MapFS{"etc/motd": {Data: []byte("hi"), Mode: 0o444}}},
 		Progress: func(p Progress) {
 			if p.Percent < percent {
@@ -96,7 +96,7 @@ func TestBuildPublishes(t *testing.T) {
 		t.Errorf("Verify = %v, %v", problems, err)
 	}
 	tree := filepath.Join(img.Dir, TreeDir)
-	for name, want := range map[string]string{"etc/machine-id": "", "etc/motd": "hi", "etc/shadow": "root:*:1::::::\n", "usr/lib/os-release": "ID=debian\nIMAGE_ID=web\nIMAGE_VERSION=1\n"} {
+	for name, want := range map[string]string{"etc/machine-id": "", "etc/motd": "hi", "etc/shadow": "root:*:19000::::::\n", "usr/lib/os-release": "ID=debian\nIMAGE_ID=web\n"} {
 		if got, err := os.ReadFile(filepath.Join(tree, name)); err != nil || string(got) != want {
 			t.Errorf("%s = %q, %v; want %q", name, got, err, want)
 		}

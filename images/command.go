@@ -1,31 +1,75 @@
 package images
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 )
 
-// isolated runs a command in a PID and a mount namespace of its own, and kills all of it when ctx ends or
-// this process dies. A process group would not do: dpkg runs in a session of its own, and what a package's
-// script left in the background would live on. The mounts of a build end with its namespace.
+// isolated runs a command in namespaces of its own for processes, mounts and the host's name, and kills all of
+// it when ctx ends or this process dies. A process group would not do: dpkg runs in a session of its own, and
+// what a package's script left in the background would live on. The mounts of a build end with its namespace,
+// and no package learns this host's name.
 //
 // Only root may do this.
-func isolated(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID,
+func isolated(ctx context.Context, cmd *exec.Cmd) error { return run(ctx, named(cmd), isolation) }
+
+// namespaces of a build, and the flags of unshare(1) for the same.
+const isolation = syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS
+
+var unshareFlags = []string{"unshare", "--pid", "--fork", "--kill-child", "--mount", "--uts"}
+
+// buildHost is the host's name during a build; packages write it into their configuration.
+const buildHost = "localhost"
+
+// named makes the command set the host's name before it begins.
+func named(cmd *exec.Cmd) *exec.Cmd {
+	return wrapped(cmd, "/bin/sh", "-c", "echo "+buildHost+` >/proc/sys/kernel/hostname && exec "$@"`, "sh")
+}
+
+// wrapped makes cmd an argument of another command, which runs it.
+func wrapped(cmd *exec.Cmd, words ...string) *exec.Cmd {
+	if len(words) == 0 {
+		return cmd
+	}
+	args := append(slices.Clone(words), append([]string{cmd.Path}, cmd.Args[1:]...)...)
+	outer := exec.Command(args[0], args[1:]...)
+	outer.Env, outer.Dir, outer.Stdin, outer.Stdout, outer.Stderr = cmd.Env, cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr
+	return outer
+}
+
+// confined is isolated with the build's limits; offline leaves it no network, not even the loopback.
+func (w *build) confined(ctx context.Context, cmd *exec.Cmd, offline bool) error {
+	cmd = named(cmd)
+	flags := uintptr(isolation)
+	if offline {
+		flags |= syscall.CLONE_NEWNET
+	}
+	if !hasSystemd(cmp.Or(w.booted, systemdRuns)) {
+		return run(ctx, wrapped(cmd, humble()...), flags)
+	}
+	// systemd-run must see this machine's processes, so the namespaces are made inside the scope.
+	unshare := unshareFlags
+	if offline {
+		unshare = append(slices.Clone(unshare), "--net")
+	}
+	unit := fmt.Sprintf("muster-build-%s-%d-%d", w.img.Ref.Name, os.Getpid(), time.Now().UnixNano())
+	return run(ctx, wrapped(wrapped(cmd, append(unshare, "--")...), w.Limits.scope(unit)...), 0)
+}
+
+// run runs the command in new namespaces, if any, and waits for it.
+func run(ctx context.Context, cmd *exec.Cmd, namespaces uintptr) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces, Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if namespaces != 0 {
 		// Unshared by the child, so that its mounts are private: on most hosts / is shared.
-		Unshareflags: syscall.CLONE_NEWNS,
-		Setpgid:      true,
-		Pdeathsig:    syscall.SIGKILL,
+		cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 	}
 	// The pipe to our log closes with the last process; it must not hold up a kill.
 	cmd.WaitDelay = 10 * time.Second
@@ -59,13 +103,26 @@ type debstrap struct {
 	suite    string
 	packages []string
 	sources  []string
+	patience time.Duration // with a silent package source; zero means patienceDefault
+	epoch    int64         // SOURCE_DATE_EPOCH for packages' scripts; zero means scriptEpoch
 }
+
+// patienceDefault and tries are apt's own default and a little less than it: a mirror that hangs fails a
+// build after two minutes.
+const (
+	patienceDefault = 30 * time.Second
+	tries           = 3
+)
 
 // dropped are paths that no node reads; licences stay.
 var dropped = []string{
 	"/usr/share/man/*", "/usr/share/info/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/lintian/*",
 	"/usr/share/bug/*",
 }
+
+// linkDebs is a script that brings the files of its arguments into the directory $0. Another build may remove
+// one of them in the meantime: that is no failure.
+const linkDebs = `cp -n -l -t "$0" "$@" 2>/dev/null || cp -n -p -t "$0" "$@" 2>/dev/null || true`
 
 // command is the command line. --variant=minbase is Debian's essential packages and apt: small enough, and
 // a technician on a node can install a tool for the moment.
@@ -75,13 +132,17 @@ func (d debstrap) command() *exec.Cmd {
 		"--include=" + strings.Join(d.packages, ","),
 		"--aptopt=APT::Install-Recommends \"false\"",
 		"--aptopt=Acquire::Languages \"none\"",
-		"--aptopt=Acquire::Retries \"3\"",
+		fmt.Sprintf("--aptopt=Acquire::Retries \"%d\"", tries-1),
+		fmt.Sprintf("--aptopt=Acquire::http::Timeout \"%.0f\"", max(1, cmp.Or(d.patience, patienceDefault).Seconds())),
 		// The tree is published after a sync of the whole file system; fsync per file only costs.
 		"--dpkgopt=force-unsafe-io",
-		"--skip=essential/unlink,cleanup/apt/cache",
+		// Sources name their keys; looking through the host's for them takes a second.
+		"--skip=essential/unlink,cleanup/apt/cache,check/signed-by",
+		// Packages' scripts copy the host's name and domain into their configuration.
+		"--essential-hook=echo " + buildHost + ` >"$1/etc/hostname"; echo 127.0.0.1 ` + buildHost + ` >"$1/etc/hosts"`,
 		// Links instead of copies where cache and tree share a file system; apt checks what it finds.
-		"--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && { cp -n -l " + quote(d.cache) + "/*.deb \"$1/var/cache/apt/archives/\" 2>/dev/null || cp -n " +
-			quote(d.cache) + "/*.deb \"$1/var/cache/apt/archives/\" 2>/dev/null || true; }",
+		"--setup-hook=mkdir -p \"$1/var/cache/apt/archives\" && find " + quote(d.cache) + " -maxdepth 1 -name '*.deb' -exec sh -c " +
+			quote(linkDebs) + " \"$1/var/cache/apt/archives\" '{}' + || true",
 	}
 	for _, o := range hostAptOptions() {
 		args = append(args, "--aptopt="+o)
@@ -96,6 +157,7 @@ func (d debstrap) command() *exec.Cmd {
 		"DEBIAN_FRONTEND=noninteractive",
 		// Muster makes the initrd itself; Debian's hook heeds this.
 		"INITRD=No",
+		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", cmp.Or(d.epoch, scriptEpoch)),
 	)
 	return cmd
 }
@@ -122,22 +184,26 @@ func hostAptOptions() []string {
 // quote makes s one word for a shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// keepPackages moves the packages of a finished tree into the cache.
-func keepPackages(tree, cache string) error {
-	debs, err := filepath.Glob(filepath.Join(tree, "var/cache/apt/archives/*.deb"))
-	if err != nil {
+// debootstrap runs mmdebstrap into tree.
+func (w *build) debootstrap(ctx context.Context, tree string) error {
+	if err := os.MkdirAll(w.archives(), 0o755); err != nil {
 		return err
 	}
-	for _, deb := range debs {
-		err := os.Rename(deb, filepath.Join(cache, filepath.Base(deb)))
-		if err == nil || errors.Is(err, syscall.EXDEV) {
-			// Renaming a link to what is in the cache already leaves both names (rename(2)). And a cache on
-			// another file system is not worth a copy that can be torn.
-			err = os.Remove(deb)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("images: %w", err)
-		}
+	d := debstrap{
+		program: w.program(), tree: tree, cache: w.archives(), suite: w.recipe.Suite,
+		packages: w.recipe.packages(w.sources.lines), sources: w.sources.lines, patience: w.Patience, epoch: w.recipe.Epoch,
 	}
-	return nil
+	cmd := d.command()
+	fmt.Fprintf(w.log, "I: muster: %q\n", cmd.Args)
+	var f faults
+	out := &lineWriter{w: w.log, fn: func(line string) {
+		w.progress.line(line)
+		f.line(line)
+	}}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := w.confined(ctx, cmd, false)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	return f.explain(out.errs, err)
 }

@@ -28,30 +28,64 @@ const initrdWindow = 8 << 20
 // initrdDirs are empty directories on which the agent mounts.
 var initrdDirs = []string{"dev", "etc", "etc/muster", "lib", "lib/modules", "mnt", "newroot", "proc", "root", "run", "sys", "tmp", "var"}
 
-// WriteInitrd writes an initrd for the tree's kernel: agent as /init and the flavour's modules with their
-// firmware, as a cpio archive in zstd. Equal inputs give equal bytes.
+// WriteInitrd writes an initrd for the tree's kernel: microcode, if the tree has any, then agent as /init and the
+// flavour's modules with their firmware, as a cpio archive in zstd. Equal inputs give equal bytes.
 func WriteInitrd(w io.Writer, tree, release, flavour, agent string) error {
 	_, err := writeInitrd(w, tree, release, flavour, agent)
 	return err
 }
 
-// writeInitrd is WriteInitrd; it gives the drivers whose firmware the tree lacks.
-func writeInitrd(w io.Writer, tree, release, flavour, agent string) (lacking []string, err error) {
-	dir := filepath.Join(tree, "usr/lib/modules", release)
-	modules, err := readModules(os.DirFS(dir))
+// initrdFacts are what a build's log tells of an initrd.
+type initrdFacts struct {
+	lacking   []string // drivers whose firmware the tree lacks
+	microcode bool
+}
+
+// writeInitrd is WriteInitrd.
+func writeInitrd(w io.Writer, tree, release, flavour, agent string) (facts initrdFacts, err error) {
+	// Through a Root: a link in an imported tree must not bring this machine's files into the initrd.
+	root, err := os.OpenRoot(tree)
 	if err != nil {
-		return nil, err
+		return facts, fmt.Errorf("images: %w", err)
 	}
-	records, lacking, err := initrdRecords(modules, os.DirFS(filepath.Join(tree, "usr/lib/firmware")), release, flavour)
+	defer root.Close()
+	modules, err := readModules(libDir(root, "modules/"+release))
 	if err != nil {
-		return nil, err
+		return facts, err
 	}
+	firmwares := libDir(root, "firmware")
+	records, lacking, err := initrdRecords(modules, firmwares, release, flavour)
+	if err != nil {
+		return facts, err
+	}
+	facts.lacking = lacking
 	init, err := os.ReadFile(agent)
 	if err != nil {
-		return nil, fmt.Errorf("images: the agent: %w", err)
+		return facts, fmt.Errorf("images: the agent: %w", err)
 	}
 	records = append(records, cpio.StaticFile("init", string(init), 0o755))
-	return lacking, pack(w, records)
+	if flavour == KernelFull {
+		microcode, err := microcodeRecords(firmwares)
+		if err != nil {
+			return facts, err
+		}
+		if facts.microcode = len(microcode) > 0; facts.microcode {
+			if err := packPlain(w, microcode); err != nil {
+				return facts, err
+			}
+		}
+	}
+	return facts, pack(w, records)
+}
+
+// libDir is a directory of a root's /lib, which in Debian is a link to /usr/lib.
+func libDir(root *os.Root, name string) fs.FS {
+	dir := "usr/lib/" + name
+	if _, err := root.Stat(dir); err != nil {
+		dir = "lib/" + name
+	}
+	sub, _ := fs.Sub(root.FS(), path.Clean(dir)) // it fails for invalid paths only
+	return sub
 }
 
 // pack writes the records as a cpio archive in zstd.
@@ -61,11 +95,23 @@ func pack(w io.Writer, records []cpio.Record) error {
 	if err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
-	archive := cpio.Newc.Writer(z)
-	if err := cpio.WriteRecords(archive, withParents(records)); err != nil {
+	if err := writeArchive(z, records); err != nil {
+		return err
+	}
+	if err := errors.Join(z.Close(), padded.pad()); err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
-	if err := errors.Join(cpio.WriteTrailer(archive), z.Close(), padded.pad()); err != nil {
+	return nil
+}
+
+// writeArchive writes the records, with the directories that they lie in, as a whole archive.
+func writeArchive(w io.Writer, records []cpio.Record) error {
+	archive := cpio.Newc.Writer(w)
+	err := cpio.WriteRecords(archive, withParents(records))
+	if err == nil {
+		err = cpio.WriteTrailer(archive)
+	}
+	if err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
 	return nil
@@ -113,19 +159,22 @@ func initrdRecords(modules *moduleTree, firmwares fs.FS, release, flavour string
 	for name, content := range indexes {
 		records = append(records, cpio.StaticFile(path.Join(base, name), string(content), 0o644))
 	}
+	contents, err := modules.read(chosen)
+	if err != nil {
+		return nil, nil, err
+	}
 	seen := map[string]bool{}
-	for _, file := range chosen {
-		b, err := fs.ReadFile(modules.fsys, file)
-		if err != nil {
-			return nil, nil, fmt.Errorf("images: kernel modules: %w", err)
-		}
-		records = append(records, fileRecord(path.Join(base, file), b))
-		named := firmware(b)
+	for i, file := range chosen {
+		records = append(records, fileRecord(path.Join(base, file), contents[i]))
+		named := firmware(contents[i])
 		found := false
 		for _, fw := range named {
-			b, err := fs.ReadFile(firmwares, fw)
-			if err != nil {
+			b, err := readFirmware(firmwares, fw)
+			if errors.Is(err, fs.ErrNotExist) {
 				continue // of another version, or for a card that nobody has any more
+			}
+			if err != nil {
+				return nil, nil, fmt.Errorf("images: firmware: %w", err)
 			}
 			found = true
 			if !seen[fw] {

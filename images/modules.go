@@ -7,8 +7,11 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // modules.go chooses the kernel modules of an initrd.
@@ -35,8 +38,10 @@ var (
 // moduleTree is a kernel's /lib/modules/<release>.
 type moduleTree struct {
 	fsys fs.FS
-	// deps maps a module's path to those it needs, deepest last, as in modules.dep.
-	deps map[string][]string
+	// deps maps a module's path to those it needs, deepest last, as in modules.dep. Paths end in .ko; stored
+	// has those of the files, which may be compressed.
+	deps   map[string][]string
+	stored map[string]string
 	// paths maps a module's name, with "_" for "-", to its path.
 	paths map[string]string
 	// soft maps a module's name to names it asks for at run time.
@@ -49,16 +54,20 @@ func readModules(fsys fs.FS) (*moduleTree, error) {
 	if err != nil {
 		return nil, fmt.Errorf("images: kernel modules: %w", err)
 	}
-	t := &moduleTree{fsys: fsys, deps: map[string][]string{}, paths: map[string]string{}, soft: map[string][]string{}}
+	t := &moduleTree{fsys: fsys, deps: map[string][]string{}, stored: map[string]string{}, paths: map[string]string{}, soft: map[string][]string{}}
 	for line := range strings.Lines(string(b)) {
 		name, deps, found := strings.Cut(strings.TrimSpace(line), ":")
 		if !found {
 			continue
 		}
-		if !strings.HasSuffix(name, ".ko") {
-			return nil, fmt.Errorf("images: kernel module %s is compressed, and the agent loads plain ones: %w", name, errors.ErrUnsupported)
+		stored := name
+		if name = plainName(name); !strings.HasSuffix(name, ".ko") {
+			return nil, fmt.Errorf("images: kernel module %s is neither plain nor compressed with xz or zstd: %w", stored, errors.ErrUnsupported)
 		}
-		t.deps[name] = strings.Fields(deps)
+		t.stored[name] = stored
+		for _, dep := range strings.Fields(deps) {
+			t.deps[name] = append(t.deps[name], plainName(dep))
+		}
 		t.paths[moduleName(name)] = name
 	}
 	soft, err := fs.ReadFile(fsys, "modules.softdep")
@@ -100,13 +109,30 @@ func (t *moduleTree) choose(wanted []string) []string {
 			add(t.paths[moduleName(w)])
 			continue
 		}
-		for file := range t.deps {
+		for file := range t.stored {
 			if strings.HasPrefix(file, w) {
 				add(file)
 			}
 		}
 	}
 	return slices.Sorted(maps.Keys(chosen))
+}
+
+// read gives the modules' contents, uncompressed, in the order of files.
+func (t *moduleTree) read(files []string) ([][]byte, error) {
+	contents := make([][]byte, len(files))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, file := range files {
+		g.Go(func() (err error) {
+			contents[i], err = readPlain(t.fsys, t.stored[file])
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("images: kernel modules: %w", err)
+	}
+	return contents, nil
 }
 
 // wantedModules is the list for a flavour.

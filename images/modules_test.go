@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
+	"github.com/ulikunitz/xz"
 )
 
 // testModules is a small kernel: a NIC with a dependency, a PHY by softdep, firmware, and a driver for
@@ -50,10 +52,78 @@ func TestChooseTakesDependencies(t *testing.T) {
 	}
 }
 
-func TestCompressedModulesAreRefused(t *testing.T) {
-	_, err := readModules(fstest.MapFS{"modules.dep": {Data: []byte("kernel/a.ko.xz:\n")}})
-	if err == nil || !strings.Contains(err.Error(), "kernel/a.ko.xz") {
+// xzOf and zstdOf compress as Debian does.
+func xzOf(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := xz.NewWriter(&out)
+	must(t, err)
+	_, err = w.Write(b)
+	must(t, errors.Join(err, w.Close()))
+	return out.Bytes()
+}
+
+func zstdOf(t *testing.T, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := zstd.NewWriter(&out)
+	must(t, err)
+	_, err = w.Write(b)
+	must(t, errors.Join(err, w.Close()))
+	return out.Bytes()
+}
+
+// The agent and the kernel find modules and firmware plain, under their own names, however they are stored.
+func TestInitrdOfCompressedFiles(t *testing.T) {
+	for suffix, compress := range map[string]func(*testing.T, []byte) []byte{".xz": xzOf, ".zst": zstdOf} {
+		stored := testModules()
+		for name, f := range testModules() {
+			switch {
+			case strings.HasSuffix(name, ".ko"):
+				delete(stored, name)
+				stored[name+suffix] = &fstest.MapFile{Data: compress(t, f.Data)}
+			case name == "modules.dep":
+				f.Data = []byte(strings.ReplaceAll(string(f.Data), ".ko", ".ko"+suffix))
+				stored[name] = f
+			}
+		}
+		plain, packed := archive(t, testModules(), fstest.MapFS{"rtl_nic/one.fw": {Data: []byte("fw")}}),
+			archive(t, stored, fstest.MapFS{"rtl_nic/one.fw" + suffix: {Data: compress(t, []byte("fw"))}})
+		if d := cmp.Diff(plain, packed); d != "" {
+			t.Errorf("%s: the initrd differs from that of plain files:\n%s", suffix, d)
+		}
+		if packed["lib/firmware/rtl_nic/one.fw"] != "fw" {
+			t.Errorf("%s: the firmware is %q", suffix, packed["lib/firmware/rtl_nic/one.fw"])
+		}
+	}
+}
+
+// archive gives the files of the full initrd.
+func archive(t *testing.T, modules, firmware fstest.MapFS) map[string]string {
+	t.Helper()
+	m, err := readModules(modules)
+	must(t, err)
+	records, _, err := initrdRecords(m, firmware, "6.1", KernelFull)
+	must(t, err)
+	files := map[string]string{}
+	for _, r := range records {
+		if r.Mode&cpio.S_IFMT == cpio.S_IFREG {
+			b := make([]byte, r.FileSize)
+			_, _ = r.ReadAt(b, 0)
+			files[r.Name] = string(b)
+		}
+	}
+	return files
+}
+
+func TestDamagedAndUnknownModules(t *testing.T) {
+	if _, err := readModules(fstest.MapFS{"modules.dep": {Data: []byte("kernel/a.ko.lz4:\n")}}); err == nil || !strings.Contains(err.Error(), "kernel/a.ko.lz4") {
 		t.Errorf("readModules = %v", err)
+	}
+	m, err := readModules(fstest.MapFS{"modules.dep": {Data: []byte("kernel/fs/nfs.ko.xz:\n")}, "kernel/fs/nfs.ko.xz": {Data: []byte("no xz")}})
+	must(t, err)
+	if _, _, err := initrdRecords(m, fstest.MapFS{}, "6.1", KernelCloud); err == nil || !strings.Contains(err.Error(), "nfs.ko.xz") {
+		t.Errorf("a damaged module: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package images
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -51,7 +52,9 @@ func overlayDir(root *os.Root, name string, mode fs.FileMode) error {
 		mode = 0o755
 	}
 	if info, err := root.Stat(name); err != nil || !info.IsDir() {
-		if err := root.Mkdir(name, 0o755); err != nil {
+		if err := root.Mkdir(name, 0o755); errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s: is a directory in the overlay, and not in the image", name)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -27,10 +27,11 @@ const (
 	StageDone     Stage = "done"
 )
 
-// stageStart is the percentage of a build at which a stage begins, as measured on the web image.
+// stageStart is the percentage of a build at which a stage begins, as measured on a mail server's image, whose
+// packages came over a line of 100 Mbit/s.
 var stageStart = map[Stage]int{
-	StagePrepare: 0, StageImport: 5, StageDownload: 5, StageBase: 20, StagePackages: 35, StageTree: 82,
-	StageHooks: 84, StageInitrd: 88, StageManifest: 92, StagePublish: 97, StageDone: 100,
+	StagePrepare: 0, StageImport: 3, StageDownload: 3, StageBase: 15, StagePackages: 40, StageTree: 88,
+	StageHooks: 89, StageInitrd: 91, StageManifest: 95, StagePublish: 98, StageDone: 100,
 }
 
 // importStart is the same for a root that is imported: packages are the few that it lacks, if any.
@@ -66,6 +67,11 @@ type progress struct {
 	percent int
 	total   int // steps in this stage, as apt announced; 0: unknown
 	done    int
+	// anchor is when and where the stage began whose speed tells that of the rest: a download's does not.
+	anchor struct {
+		at      time.Time
+		percent int
+	}
 }
 
 func newProgress(report func(Progress)) *progress {
@@ -75,6 +81,9 @@ func newProgress(report func(Progress)) *progress {
 // enter begins a stage. The count of packages holds for the download and the installation alike.
 func (p *progress) enter(s Stage, message string) {
 	p.stage, p.done = s, 0
+	if s == StageBase || s == StageImport {
+		p.anchor.at, p.anchor.percent = p.now(), max(p.percent, p.starts[s])
+	}
 	p.tell(message)
 }
 
@@ -144,13 +153,23 @@ func (p *progress) tell(message string) {
 		return
 	}
 	elapsed := p.now().Sub(p.started)
-	var remaining time.Duration
-	// Below a tenth the estimate is only noise.
-	if p.percent >= 10 {
-		remaining = elapsed * time.Duration(100-p.percent) / time.Duration(p.percent)
-	}
-	p.report(Progress{p.stage, p.percent, message, elapsed.Round(time.Millisecond), remaining.Round(time.Second)})
+	p.report(Progress{p.stage, p.percent, message, elapsed.Round(time.Millisecond), p.remaining().Round(time.Second)})
 }
+
+// remaining estimates the time that is left; 0 while a part is not done that is large enough to tell.
+func (p *progress) remaining() time.Duration {
+	begin, from := p.started, 0
+	if !p.anchor.at.IsZero() {
+		begin, from = p.anchor.at, p.anchor.percent
+	}
+	if p.percent-from < estimateFrom {
+		return 0
+	}
+	return p.now().Sub(begin) * time.Duration(100-p.percent) / time.Duration(p.percent-from)
+}
+
+// estimateFrom is the percentage below which an estimate is only noise.
+const estimateFrom = 5
 
 // lineWriter passes everything on to w and each whole line to fn as well. It keeps the last errors that
 // were told, for the build's own error.

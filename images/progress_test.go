@@ -40,14 +40,14 @@ func TestProgressFollowsTheOutput(t *testing.T) {
 		_, _ = w.Write([]byte(chunk + "a"))
 	}
 	want := []step{
-		{StageDownload, 5, "downloading packages with apt"},
-		{StageDownload, 12, "downloading gcc-12-base"},
-		{StageDownload, 20, "downloading nginx-light"},
-		{StageBase, 20, "extracting archives"},
-		{StageBase, 23, "unpacking gcc-12-base"},
-		{StagePackages, 35, "installing remaining packages inside the chroot"},
-		{StagePackages, 58, "unpacking nginx-light"},
-		{StagePackages, 82, "setting up nginx-light"},
+		{StageDownload, 3, "downloading packages with apt"},
+		{StageDownload, 9, "downloading gcc-12-base"},
+		{StageDownload, 15, "downloading nginx-light"},
+		{StageBase, 15, "extracting archives"},
+		{StageBase, 21, "unpacking gcc-12-base"},
+		{StagePackages, 40, "installing remaining packages inside the chroot"},
+		{StagePackages, 64, "unpacking nginx-light"},
+		{StagePackages, 88, "setting up nginx-light"},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -57,14 +57,24 @@ func TestProgressFollowsTheOutput(t *testing.T) {
 func TestProgressEstimatesTheRest(t *testing.T) {
 	var last Progress
 	p := newProgress(func(p Progress) { last = p })
-	p.now = func() time.Time { return p.started.Add(10 * time.Second) }
+	at := func(seconds int) {
+		p.now = func() time.Time { return p.started.Add(time.Duration(seconds) * time.Second) }
+	}
+	at(10)
 	p.enter(StageDownload, "")
 	if last.Remaining != 0 {
 		t.Errorf("at %d %% it estimates %s already", last.Percent, last.Remaining)
 	}
+	// How long the download took says nothing of the rest: packages may have been in the cache.
+	at(100)
 	p.enter(StageBase, "")
-	if last.Remaining != 40*time.Second {
-		t.Errorf("10 s for 20 %% leave %s, want 40s", last.Remaining)
+	if last.Remaining != 0 {
+		t.Errorf("before anything was unpacked it estimates %s", last.Remaining)
+	}
+	at(125)
+	p.enter(StagePackages, "")
+	if last.Remaining != 60*time.Second {
+		t.Errorf("25 s for 25 %% leave %s for 60 %%, want 1m0s", last.Remaining)
 	}
 }
 

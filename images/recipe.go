@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"regexp"
 	"slices"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,9 +40,12 @@ var (
 // complete checks the recipe and fills in what it leaves open. It tells every fault.
 func (r Recipe) complete(name string) (Recipe, error) {
 	var errs []error
+	fault := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("images: build %s: %s: %w", name, fmt.Sprintf(format, args...), fs.ErrInvalid))
+	}
 	check := func(ok bool, what, value, want string) {
 		if !ok {
-			errs = append(errs, fmt.Errorf("images: build %s: %s %q: want %s: %w", name, what, value, want, fs.ErrInvalid))
+			fault("%s %q: want %s", what, value, want)
 		}
 	}
 	if r.Kernel == "" {
@@ -59,6 +64,7 @@ func (r Recipe) complete(name string) (Recipe, error) {
 	for _, s := range r.Services {
 		check(serviceRE.MatchString(s), "service", s, "a systemd unit")
 	}
+	r.checkInputs(fault)
 	if r.Overlay != "" {
 		info, err := os.Stat(r.Overlay)
 		check(err == nil && info.IsDir(), "overlay", r.Overlay, "a directory")
@@ -66,15 +72,38 @@ func (r Recipe) complete(name string) (Recipe, error) {
 	return r, errors.Join(errs...)
 }
 
-// packages are all of the image's: systemd, a kernel, and the recipe's own.
-func (r Recipe) packages() []string {
+// checkInputs checks what the recipe takes from elsewhere, and its time.
+func (r Recipe) checkInputs(fault func(format string, args ...any)) {
+	for _, line := range r.Sources {
+		if wrong := checkLine(line); wrong != "" {
+			fault("source %q: %s (want a line of sources.list: deb [options] URL suite component…)", line, wrong)
+		}
+	}
+	for _, file := range r.Keys {
+		if wrong := checkKey(file); wrong != "" {
+			fault("key %q: %s (want a file on this server with the public keys of a source)", file, wrong)
+		}
+	}
+	for i, h := range r.Hooks {
+		if strings.TrimSpace(h) == "" || strings.ContainsRune(h, 0) {
+			fault("hook %d is empty or holds a zero byte (want a script for /bin/sh)", i+1)
+		}
+	}
+	if r.Epoch < 0 || r.Epoch > time.Now().Unix() {
+		fault("epoch %d: want seconds since 1970, and no time to come", r.Epoch)
+	}
+}
+
+// packages are all of the image's: systemd, a kernel with the firmware that the sources have for it, and the
+// recipe's own.
+func (r Recipe) packages(sources []string) []string {
 	kernel := "linux-image-amd64"
 	if r.Kernel == KernelCloud {
 		kernel = "linux-image-cloud-amd64"
 	}
 	// systemd talks to its own tools over D-Bus; udev finds the hardware that the agent did not need.
 	base := []string{"systemd", "systemd-sysv", "dbus", "udev", "kmod", "iproute2", kernel}
-	for _, p := range r.Packages {
+	for _, p := range slices.Concat(firmwarePackages(r.Kernel, sources), r.Packages) {
 		if !slices.Contains(base, p) {
 			base = append(base, p)
 		}

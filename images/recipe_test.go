@@ -31,7 +31,7 @@ func TestRecipeDefaults(t *testing.T) {
 	if err != nil || r.Kernel != KernelFull || r.Suite != "bookworm" {
 		t.Fatalf("complete = %+v, %v", r, err)
 	}
-	got := r.packages()
+	got := r.packages(nil)
 	if !slices.Contains(got, "linux-image-amd64") || !slices.Contains(got, "nginx-light") {
 		t.Errorf("packages = %v", got)
 	}
@@ -40,7 +40,7 @@ func TestRecipeDefaults(t *testing.T) {
 		t.Errorf("packages are listed twice: %v", got)
 	}
 	r.Kernel = KernelCloud
-	if got := r.packages(); !slices.Contains(got, "linux-image-cloud-amd64") || slices.Contains(got, "linux-image-amd64") {
+	if got := r.packages(nil); !slices.Contains(got, "linux-image-cloud-amd64") || slices.Contains(got, "linux-image-amd64") {
 		t.Errorf("cloud: packages = %v", got)
 	}
 }

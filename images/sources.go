@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -25,8 +26,8 @@ func (s source) line() string {
 
 // aptSources gives the source lines for a build. mirror, when set, is a URL, or lines of sources.list that
 // are taken as they are. Otherwise they are the host's (etc is its /etc), of which only Debian's own count:
-// a third party's packages have no business in an image, and its key is not known there. A host without
-// Debian's entries gets Debian's public servers.
+// a third party's packages have no business in an image, and its key is not known there. Where the host is of
+// another suite, its mirrors have this one as well. A host without Debian's entries gets Debian's public servers.
 func aptSources(etc fs.FS, suite, mirror string) []string {
 	switch {
 	case strings.HasPrefix(mirror, "deb "):
@@ -34,25 +35,57 @@ func aptSources(etc fs.FS, suite, mirror string) []string {
 	case mirror != "":
 		return []string{source{uri: mirror, suite: suite, components: []string{"main"}}.line()}
 	}
+	host := hostSources(etc)
+	if lines := debianLines(host, suite, suite); lines != nil {
+		return lines
+	}
+	for _, s := range host {
+		if other := codename(s.suite); other != suite {
+			if lines := debianLines(host, other, suite); lines != nil {
+				return lines
+			}
+		}
+	}
+	return debianLines([]source{
+		{uri: "http://deb.debian.org/debian", suite: suite, components: []string{"main"}},
+		{uri: "http://deb.debian.org/debian-security", suite: suite + "-security", components: []string{"main"}},
+		{uri: "http://deb.debian.org/debian", suite: suite + "-updates", components: []string{"main"}},
+	}, suite, suite)
+}
+
+// rolling are suites without updates and security of their own.
+var rolling = []string{"sid", "unstable", "experimental"}
+
+// debianLines gives Debian's entries for the suite of, as lines for the suite want; nil when there is no main
+// archive among them: updates alone do not make a system.
+func debianLines(host []source, of, want string) []string {
 	var lines []string
-	for _, s := range hostSources(etc) {
-		if s.isDebian(suite) && !slices.Contains(lines, s.line()) {
+	whole := false
+	for _, s := range host {
+		if !s.isDebian(of) || slices.Contains(rolling, want) && s.suite != of {
+			continue
+		}
+		whole = whole || s.suite == of
+		s.suite = want + strings.TrimPrefix(s.suite, of)
+		if !slices.Contains(lines, s.line()) {
 			lines = append(lines, s.line())
 		}
 	}
-	// Updates alone do not make a system.
-	if slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, " "+suite+" ") }) {
-		return lines
+	if !whole {
+		return nil
 	}
-	return []string{
-		"deb http://deb.debian.org/debian " + suite + " main",
-		"deb http://deb.debian.org/debian-security " + suite + "-security main",
-		"deb http://deb.debian.org/debian " + suite + "-updates main",
-	}
+	return lines
+}
+
+// codename is the suite without what follows it: bookworm of bookworm-security.
+func codename(suite string) string {
+	name, _, _ := strings.Cut(suite, "-")
+	return name
 }
 
 // isDebian reports whether s is Debian's main archive, security or updates for suite. A private mirror
-// counts, by the layout that all mirrors keep: the path ends in debian or debian-security.
+// counts, by the layout that all mirrors keep: the path ends in debian or debian-security, with a moment in
+// time behind it on a snapshot server.
 func (s source) isDebian(suite string) bool {
 	if s.suite != suite && s.suite != suite+"-updates" && s.suite != suite+"-security" {
 		return false
@@ -64,9 +97,15 @@ func (s source) isDebian(suite string) bool {
 	if err != nil || !slices.Contains(s.components, "main") {
 		return false
 	}
-	base := path.Base(path.Clean("/" + u.Path))
-	return base == "debian" || base == "debian-security"
+	dir := path.Clean("/" + u.Path)
+	if snapshotRE.MatchString(dir) {
+		dir = path.Dir(dir)
+	}
+	return path.Base(dir) == "debian" || path.Base(dir) == "debian-security"
 }
+
+// snapshotRE matches the path of an archive as it was at a moment: archive/debian/20250520T000000Z.
+var snapshotRE = regexp.MustCompile(`/\d{8}T\d{6}Z/?$`)
 
 // hostSources reads every source of the host. Files that cannot be read are passed over.
 func hostSources(etc fs.FS) []source {
@@ -131,7 +170,8 @@ func parseList(text string) []source {
 			}
 			rest = after
 		}
-		if f := strings.Fields(rest); len(f) >= 3 {
+		// A suite that ends in a slash is a directory, without components.
+		if f := strings.Fields(rest); len(f) >= 2 {
 			s.uri, s.suite, s.components = f[0], f[1], f[2:]
 			all = append(all, s)
 		}

@@ -1,6 +1,7 @@
 package images
 
 import (
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -50,8 +51,23 @@ func TestAptSources(t *testing.T) {
 			files: map[string]string{"apt/sources.list.d/debian.sources": "Enabled: no\nTypes: deb\nURIs: http://off/debian\nSuites: bookworm\nComponents: main\n"},
 			want:  fallback,
 		},
-		"another release": {files: map[string]string{"apt/sources.list": "deb http://here/debian trixie main\n"}, want: fallback},
-		"updates only":    {files: map[string]string{"apt/sources.list": "deb http://here/debian bookworm-updates main\n"}, want: fallback},
+		"another release": {
+			files: map[string]string{"apt/sources.list": "deb http://here/debian trixie main non-free-firmware\ndeb http://here/debian trixie-updates main\n" +
+				"deb http://here/debian-security trixie-security main\ndeb http://here/debian trixie-backports main\n"},
+			want: []string{
+				"deb http://here/debian bookworm main non-free-firmware", "deb http://here/debian bookworm-updates main",
+				"deb http://here/debian-security bookworm-security main",
+			},
+		},
+		"two releases": {
+			files: map[string]string{"apt/sources.list": "deb http://new/debian trixie main\ndeb http://here/debian bookworm main\n"},
+			want:  []string{"deb http://here/debian bookworm main"},
+		},
+		"a snapshot": {
+			files: map[string]string{"apt/sources.list": "deb http://snapshot/archive/debian/20250520T000000Z bookworm main\n"},
+			want:  []string{"deb http://snapshot/archive/debian/20250520T000000Z bookworm main"},
+		},
+		"updates only": {files: map[string]string{"apt/sources.list": "deb http://here/debian bookworm-updates main\n"}, want: fallback},
 		"Debian's cloud images": {
 			files: map[string]string{
 				"apt/sources.list.d/debian.sources": "Types: deb deb-src\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: bookworm\nComponents: main\n",
@@ -73,6 +89,16 @@ func TestAptSources(t *testing.T) {
 				t.Error(d)
 			}
 		})
+	}
+}
+
+func TestRollingSuitesHaveNoUpdates(t *testing.T) {
+	etc := fstest.MapFS{"apt/sources.list": {Data: []byte("deb http://here/debian bookworm main\ndeb http://here/debian bookworm-updates main\n")}}
+	for name, fsys := range map[string]fstest.MapFS{"derived": etc, "public": {}} {
+		got := aptSources(fsys, "sid", "")
+		if len(got) != 1 || !strings.HasSuffix(got[0], "/debian sid main") {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

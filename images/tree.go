@@ -43,7 +43,20 @@ var masked = []string{
 var personal = []string{
 	"etc/hostname", "var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
 	"etc/ssh/ssh_host_*", "etc/apt/apt.conf.d/99mmdebstrap", "var/cache/apt/*.bin", "var/log/apt", "var/log/dpkg.log",
-	"var/log/bootstrap.log", "etc/network/interfaces", "initrd.img*", "vmlinuz*", "boot/initrd.img*", "boot/System.map*",
+	"var/log/bootstrap.log", "etc/network/interfaces",
+	// Keys and names that packages' scripts make, with their certificates.
+	"etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem", "etc/dovecot/private/*",
+	"etc/unbound/unbound_*.key", "etc/unbound/unbound_*.pem", "etc/nsd/nsd_*.key", "etc/nsd/nsd_*.pem", "etc/bind/rndc.key",
+	"etc/dropbear/dropbear_*_host_key", "etc/munge/munge.key", "etc/mysql/debian.cnf", "etc/iscsi/initiatorname.iscsi",
+	"etc/nvme/hostid", "etc/nvme/hostnqn", "var/lib/rabbitmq/.erlang.cookie", "var/lib/samba/private/*",
+	"initrd.img*", "vmlinuz*", "boot/initrd.img*", "boot/System.map*",
+}
+
+// traces are what the installation of packages, and hooks, leave behind: of no use, and different each time.
+var traces = []string{
+	"etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-", "etc/.pwd.lock",
+	"var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "var/lib/dpkg/triggers/Lock", "var/cache/debconf/*-old", "var/cache/ldconfig/aux-cache",
+	"var/cache/apt/archives/lock", "var/cache/apt/archives/partial", "var/lib/apt/lists/*", "root/.bash_history", "root/.wget-hsts",
 }
 
 // files are written into every image.
@@ -66,7 +79,7 @@ var links = map[string]string{
 }
 
 // dress makes the root a diskless node's: overlays, what every image has, services.
-func dress(ctx context.Context, tree string, ref Ref, recipe Recipe, overlays []fs.FS, log io.Writer) error {
+func dress(ctx context.Context, tree string, ref Ref, recipe Recipe, sources feed, overlays []fs.FS, log io.Writer) error {
 	root, err := os.OpenRoot(tree)
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
@@ -85,7 +98,7 @@ func dress(ctx context.Context, tree string, ref Ref, recipe Recipe, overlays []
 			return err
 		}
 	}
-	if err := errors.Join(lockRoot(root), nameImage(root, ref)); err != nil {
+	if err := errors.Join(lockRoot(root), nameImage(root, ref), sources.leave(root)); err != nil {
 		return err
 	}
 	for _, o := range overlays {
@@ -99,7 +112,33 @@ func dress(ctx context.Context, tree string, ref Ref, recipe Recipe, overlays []
 	if err := mask(root, recipe.Services); err != nil {
 		return err
 	}
+	if err := putOff(root, recipe.Services); err != nil {
+		return err
+	}
 	return upToDate(root)
+}
+
+// settle removes the traces of the build, and gives everything the image's time.
+func (w *build) settle(ctx context.Context, tree string) error {
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := errors.Join(removeAll(tree, traces), widowed(tree, "etc/ssl/certs"), emptyLogs(ctx, tree), date(root, w.epoch), steadyTables(tree, w.epoch)); err != nil {
+		return err
+	}
+	keys, err := privateKeys(ctx, tree)
+	if err != nil {
+		return err
+	}
+	for _, name := range keys {
+		fmt.Fprintf(w.log, keyInImage, name)
+	}
+	if len(keys) > 0 {
+		w.progress.tell(fmt.Sprintf("%d files of the image look like private keys; the log names them", len(keys)))
+	}
+	return clamp(ctx, w.dir, w.epoch)
 }
 
 // upToDate tells systemd that /etc and /var are as new as /usr, so that no boot makes users and caches that
@@ -164,13 +203,14 @@ func lockRoot(root *os.Root) error {
 	return nil
 }
 
-// nameImage states the image in os-release(5), where hostnamectl and the node's services find it.
+// nameImage states the image in os-release(5), where hostnamectl and the node's services find it. Its version is
+// no part of it: the same image has another number when it is built again. A node knows it from its boot.
 func nameImage(root *os.Root, ref Ref) error {
 	f, err := root.OpenFile("usr/lib/os-release", os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("images: %w", err)
 	}
-	_, err = fmt.Fprintf(f, "IMAGE_ID=%s\nIMAGE_VERSION=%d\n", ref.Name, ref.Version)
+	_, err = fmt.Fprintf(f, "IMAGE_ID=%s\n", ref.Name)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("images: %w", err)
 	}

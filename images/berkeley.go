@@ -1,0 +1,80 @@
+package images
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+)
+
+// berkeley.go makes tables of Berkeley DB, as Postfix' scripts make of /etc/aliases, the same in every build: each
+// file has a random identity, and Postfix adds the time.
+
+// tables are where they are.
+var tables = []string{"etc/*.db", "etc/postfix/*.db", "etc/mail/*.db"}
+
+const (
+	berkeleyHash  = 0x061561
+	berkeleyBtree = 0x053162
+	// In a metadata page: db_page.h, DBMETA.
+	berkeleyMagicAt = 12
+	berkeleySizeAt  = 20
+	berkeleyIDAt    = 52
+	berkeleyIDSize  = 20
+)
+
+var modifiedRE = regexp.MustCompile(`[0-9]{10}\x01YP_LAST_MODIFIED`)
+
+// steadyTables makes the tables below tree independent of when they were made.
+func steadyTables(tree string, epoch int64) error {
+	for _, pattern := range tables {
+		found, err := filepath.Glob(filepath.Join(tree, pattern))
+		if err != nil {
+			return fmt.Errorf("images: %w", err)
+		}
+		for _, file := range found {
+			info, err := os.Lstat(file)
+			if err != nil || !info.Mode().IsRegular() {
+				continue // a link: what it leads to has its own name
+			}
+			b, err := os.ReadFile(file)
+			if err != nil {
+				return fmt.Errorf("images: %w", err)
+			}
+			if steady := steadyTable(b, epoch); !slices.Equal(steady, b) {
+				if err := os.WriteFile(file, steady, info.Mode()); err != nil {
+					return fmt.Errorf("images: %w", err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// steadyTable gives the table without its identity, and with epoch for its time; what is no table comes back as
+// it is.
+func steadyTable(b []byte, epoch int64) []byte {
+	isMeta := func(page int) bool {
+		if len(b) < page+berkeleyIDAt+berkeleyIDSize {
+			return false
+		}
+		magic := binary.LittleEndian.Uint32(b[page+berkeleyMagicAt:])
+		return magic == berkeleyHash || magic == berkeleyBtree
+	}
+	if !isMeta(0) {
+		return b
+	}
+	size := int(binary.LittleEndian.Uint32(b[berkeleySizeAt:]))
+	if size < 512 || size > 64<<10 {
+		return b
+	}
+	b = slices.Clone(b)
+	for page := 0; page < len(b); page += size {
+		if isMeta(page) {
+			clear(b[page+berkeleyIDAt : page+berkeleyIDAt+berkeleyIDSize])
+		}
+	}
+	return modifiedRE.ReplaceAll(b, fmt.Appendf(nil, "%010d\x01YP_LAST_MODIFIED", epoch))
+}
