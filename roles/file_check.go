@@ -102,14 +102,11 @@ func (r *Registry) sample(tx Tx, p Pool, role Role) (out []flaw) {
 	if p.Slots() < 1 {
 		return nil
 	}
+	out = role.misuses()
 	pools := slices.Collect(tx.Pools().All())
-	image := images.Ref{Name: role.ImageName(), Version: 1}
-	if _, img, err := r.workOf(tx, p.Name); err == nil {
-		image = img.Ref
-	}
 	for _, number := range slices.Compact([]int{1, p.Slots()}) {
 		w := slotWork{role: role, wired: true, secrets: placeholders(role), mark: []byte("sample")}
-		w.data = dataOf(pools, p, role, number, image.String(), r.networkOrSample)
+		w.data = dataOf(pools, p, role, number, r.imageOrSample(p, role), r.networkOrSample)
 		for _, f := range w.flaws() {
 			if !slices.ContainsFunc(out, func(o flaw) bool { return o.what == f.what }) {
 				out = append(out, f)
@@ -154,9 +151,11 @@ func (r Role) misuses() (out []flaw) {
 		if dir, ok := below(f.Path, paths); ok {
 			out = append(out, flaw{"files", dir, "file " + dir, "", fmt.Errorf("cannot be a file: %s is below it", f.Path)})
 		}
+		for _, err := range f.faults() {
+			out = append(out, flaw{"files", f.Path, "file " + f.Path, "", err})
+		}
 		t, err := parseTemplate(f.Content, nil)
 		if err != nil {
-			out = append(out, flaw{"files", f.Path, "file " + f.Path, "", err})
 			continue
 		}
 		for name, line := range t.asks() {
@@ -202,6 +201,19 @@ func (a *applier) failedBefore(pool string, f flaw) (failed bool) {
 		return nil
 	})
 	return failed
+}
+
+// imageOrSample is the image that p's nodes boot, or one that may be: it need not be built yet.
+func (r *Registry) imageOrSample(p Pool, role Role) string {
+	ref := images.Ref{Name: role.ImageName()}
+	if pinned, err := images.ParseRef(p.Image); err == nil {
+		ref = pinned
+	}
+	if img, err := r.Images.Find(ref); err == nil {
+		ref = img.Ref
+	}
+	ref.Version = max(ref.Version, 1)
+	return ref.String()
 }
 
 // networkOrSample is Network, or one that may be: whether a pool's addresses are served is another question.

@@ -22,7 +22,7 @@ func (r *Registry) Files(ctx context.Context, slot, image string) (NodeFiles, er
 	if err != nil {
 		return NodeFiles{}, err
 	}
-	if len(w.missing()) > 0 {
+	if !w.complete() {
 		if err := r.makeSecrets(ctx, slot, image); err != nil {
 			return NodeFiles{}, err
 		}
@@ -79,6 +79,11 @@ func (r *Registry) workIn(tx Tx, slot, image string) (slotWork, error) {
 		w.mark = mark.Value
 	}
 	return w, nil
+}
+
+// complete reports whether every secret is there, and what keys the revision by them.
+func (w slotWork) complete() bool {
+	return len(w.role.Secrets) == 0 || len(w.mark) > 0 && len(w.missing()) == 0
 }
 
 // missing are the secrets of the role that are not made yet.

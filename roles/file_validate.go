@@ -48,7 +48,7 @@ func validateFiles(files []File, fault reporter) {
 				fault(at("reload"), "%q is not the name of a unit", u)
 			}
 		}
-		if _, err := parseTemplate(f.Content, nil); err != nil {
+		for _, err := range f.faults() {
 			fault(at("content"), "%s: %s", f.Path, err)
 		}
 	}
@@ -57,6 +57,15 @@ func validateFiles(files []File, fault reporter) {
 			fault(fmt.Sprintf("files[%d].path", i), "%s cannot be a file: %s is below it", dir, f.Path)
 		}
 	}
+}
+
+// faults is what can be seen of the file's template without a rack.
+func (f File) faults() []error {
+	t, err := parseTemplate(f.Content, nil)
+	if err != nil {
+		return []error{err}
+	}
+	return t.faults()
 }
 
 // misplaced says why a file cannot be where it is to be; "" where it can.

@@ -57,7 +57,7 @@ func parseTemplate(text string, ring keyring) (parsed, error) {
 		return parsed{}, explainTemplate(err)
 	}
 	for _, each := range t.Templates() {
-		m.watch(each.Tree)
+		watch(each.Tree)
 	}
 	return parsed{t, m}, nil
 }

@@ -21,10 +21,12 @@ type meterError struct{ text string }
 func (e *meterError) Error() string { return e.text }
 
 const (
-	// workMax is what a rendering may cost: a byte that a function makes is 1. Some 100 ms.
-	workMax = 128 << 20
-	// turnCost is that of one turn of a loop: a million turns are too many.
-	turnCost = 128
+	// workMax is what a rendering may cost: a byte that is made is 1. Some 100 ms.
+	workMax = 64 << 20
+	// turnCost is that of one turn of a loop, of which there are at most 262,144: a pool has 10,000 slots.
+	turnCost = 256
+	// callCost is that of calling a template. Calls of calls need memory, so there are fewer: 16,384.
+	callCost = 4096
 )
 
 func (m *meter) spend(n int) error {
@@ -45,41 +47,43 @@ func (m *meter) text(s string) (string, error) {
 // tick is the function that watch puts into every loop and template.
 const tick = "_tick"
 
-func (m *meter) tick() (string, error) { return "", m.spend(turnCost) }
+func (m *meter) tick(cost int) (string, error) { return "", m.spend(cost) }
 
-// ticking is an action that calls tick.
-var ticking = func() parse.Node {
-	t := template.Must(template.New(tick).Funcs(template.FuncMap{tick: func() string { return "" }}).Parse("{{" + tick + "}}"))
-	return t.Root.Nodes[0]
-}()
+// turn and call are actions that call tick.
+var turn, call = ticking(turnCost), ticking(callCost)
+
+func ticking(cost int) parse.Node {
+	t := template.New(tick).Funcs(template.FuncMap{tick: func(int) string { return "" }})
+	return template.Must(t.Parse(fmt.Sprintf("{{%s %d}}", tick, cost))).Root.Nodes[0]
+}
 
 // watch makes every turn of a loop in t, and every call of t, cost something.
-func (m *meter) watch(t *parse.Tree) {
+func watch(t *parse.Tree) {
 	if t == nil || t.Root == nil {
 		return
 	}
-	m.loops(t.Root)
-	prepend(t.Root)
+	loops(t.Root)
+	prepend(t.Root, call)
 }
 
-func prepend(l *parse.ListNode) { l.Nodes = append([]parse.Node{ticking}, l.Nodes...) }
+func prepend(l *parse.ListNode, n parse.Node) { l.Nodes = append([]parse.Node{n}, l.Nodes...) }
 
-func (m *meter) loops(l *parse.ListNode) {
+func loops(l *parse.ListNode) {
 	if l == nil {
 		return
 	}
 	for _, n := range l.Nodes {
 		switch n := n.(type) {
 		case *parse.RangeNode:
-			m.loops(n.List)
-			m.loops(n.ElseList)
-			prepend(n.List)
+			loops(n.List)
+			loops(n.ElseList)
+			prepend(n.List, turn)
 		case *parse.IfNode:
-			m.loops(n.List)
-			m.loops(n.ElseList)
+			loops(n.List)
+			loops(n.ElseList)
 		case *parse.WithNode:
-			m.loops(n.List)
-			m.loops(n.ElseList)
+			loops(n.List)
+			loops(n.ElseList)
 		}
 	}
 }

@@ -1,0 +1,7 @@
+package roles
+
+// Halves of the secrets, for tests from outside.
+var (
+	EncodeSSHKey = encodeSSHKey
+	ReadSSHKey   = readSSHKey
+)
