@@ -139,7 +139,7 @@ func begin(tx Tx, n *Node, at time.Time) (Boot, error) {
 		return Boot{}, err
 	}
 	b := Boot{ID: id, Node: n.MAC, Started: at, Slot: n.Slot}
-	n.Boot, n.Failures = id, 0
+	n.Boot, n.Failures, n.Sync = id, 0, false
 	if n.State != StateDraining {
 		n.enter(StateBooting, "", at)
 	}

@@ -23,19 +23,25 @@ func slot(pool string, n int) roles.Slot {
 		Address: netip.AddrFrom4([4]byte{10, 77, byte(len(pool)), byte(n)})}
 }
 
-// FullRole, FullPool, FullNode and FullBoot have every field set, so that a field that is not stored shows.
+// FullRole and its like have every field set, so that a field that is not stored shows.
 func FullRole() roles.Role {
 	return roles.Role{
 		Name: "web", Description: "a page", Image: "nginx", Root: roles.RootRAM, Cmdline: "quiet",
 		Volumes: []roles.VolumeMount{{Name: "www", Mount: "/srv/www", ReadOnly: true}},
 		State:   []string{"/var/lib/web"},
+		Vars:    map[string]any{"title": "a page", "hosts": []any{"a", "b"}},
+		Files: []roles.File{{Path: "/etc/motd", Mode: 0o640, Owner: "www-data:www-data", Content: "{{.Name}}",
+			Reload: []string{"nginx.service"}}},
+		Secrets: []roles.SecretSpec{{Name: "tls", Kind: roles.SecretTLS, Scope: "pool", Length: 9, Names: []string{"{{.FQDN}}"}}},
 		Health: &roles.Health{
 			HTTP: &roles.HTTPCheck{Port: 80, Path: "/", Host: "h"}, TCP: &roles.TCPCheck{Port: 1},
-			NTP: &roles.NTPCheck{Port: 123}, Interval: roles.Duration(time.Second),
+			NTP: &roles.NTPCheck{Port: 123}, SMTP: &roles.SMTPCheck{Port: 25}, IMAP: &roles.IMAPCheck{Port: 143},
+			DNS: &roles.DNSCheck{Port: 53, Name: "web.test.", Type: "A"}, Interval: roles.Duration(time.Second),
 			Timeout: roles.Duration(2 * time.Second), Failures: 4,
 		},
-		Recipe: images.Recipe{Packages: []string{"nginx"}, Services: []string{"nginx"}, Kernel: "cloud",
-			Suite: "bookworm", Mirror: "http://mirror.test", Overlay: "/o"},
+		Recipe: images.Recipe{From: "dir:/srv", Packages: []string{"nginx"}, Services: []string{"nginx"}, Kernel: "cloud",
+			Suite: "bookworm", Mirror: "http://mirror.test", Sources: []string{"deb http://mirror.test b main"},
+			Keys: []string{"/k"}, Hooks: []string{"true"}, Overlay: "/o"},
 	}
 }
 
@@ -51,7 +57,7 @@ func FullPool() roles.Pool {
 			Circuit: []string{"c"}, Remote: []string{"r"}, Labels: map[string]string{"rack": "a1"},
 			MemoryMin: 1, CPUMin: 2,
 		},
-		Priority: 10, Image: "web:7", Takeover: roles.Duration(time.Minute),
+		Priority: 10, Image: "web:7", Vars: map[string]any{"title": "another"}, Takeover: roles.Duration(time.Minute),
 	}
 }
 
@@ -59,7 +65,7 @@ func FullPool() roles.Pool {
 func FullNode() roles.Node {
 	return roles.Node{
 		MAC: mac(1), Pool: "web", Assigned: true, Slot: "web-09", WantSlot: "web-09", Address: addr("10.77.0.150"),
-		State: roles.StateReady, Since: noon, Why: "assigned", Match: []string{"arch x86_64: yes"},
+		State: roles.StateReady, Since: noon, Why: "assigned", Joined: "by its rule", Released: true, Match: []string{"arch x86_64: yes"},
 		Replaced: &roles.Replacement{Slot: "web-02", By: mac(2), At: noon},
 		Labels:   map[string]string{"rack": "a1"}, Power: &roles.Power{Driver: "lab", Target: "m1"},
 		Facts: roles.Facts{
@@ -69,14 +75,31 @@ func FullNode() roles.Node {
 				NICs:  []roles.NIC{{Name: "eth0", MAC: mac(1), Driver: "virtio_net", Speed: 1000, Link: true}},
 				Disks: []roles.Disk{{Name: "sda", Size: 1, Model: "m", Serial: "s"}}},
 		},
-		Image: "web:7", Boot: 3, FirstSeen: noon, LastSeen: noon, Failures: 2,
+		Image: "web:7", Restart: "rollout", Sync: true, Files: "f00", Boot: 3, FirstSeen: noon, LastSeen: noon, Failures: 2,
 	}
 }
 
 // FullBoot: see FullRole. Events is not set: they are appended.
 func FullBoot() roles.Boot {
 	return roles.Boot{ID: 3, Node: mac(1), Started: noon, Ended: noon.Add(time.Minute), Ready: true,
-		Step: roles.StepReady, Image: "web:7", Slot: "web-01", Token: "secret", Address: addr("10.77.0.150")}
+		Step: roles.StepReady, Image: "web:7", Slot: "web-01", Token: "secret", Claim: "hash", Kernel: "6.1.0-39-amd64",
+		Up: noon, Taken: 12, Address: addr("10.77.0.150")}
+}
+
+// FullSecret: see FullRole.
+func FullSecret() roles.Secret {
+	return roles.Secret{Key: "slot/web-01/ssh", Kind: roles.SecretSSH, Value: []byte("half\x00known"), Public: "ssh-ed25519 AAAA",
+		Made: noon, Given: true}
+}
+
+// FullRollout: see FullRole.
+func FullRollout() roles.Rollout {
+	return roles.Rollout{
+		Pool: "web", From: images.Ref{Name: "web", Version: 7}, Image: images.Ref{Name: "web", Version: 8}, Pin: "web:7",
+		Canary: 1, Batch: 2, Timeout: roles.Duration(time.Minute), State: roles.RolloutFailed, Why: "web-01 failed; repair it",
+		Started: noon, Ended: noon.Add(time.Hour), Slots: []roles.RolloutSlot{{Name: "web-01", State: "failed", Since: noon}},
+		Cause: "web-01 failed", Ailing: []string{"web-01"},
+	}
 }
 
 // Fill puts one of everything and an event.
@@ -91,7 +114,8 @@ func Fill(tx roles.Tx) error {
 		Message: "serving", Error: "none"})
 	for _, e := range []error{
 		tx.Roles().Put(FullRole()), tx.Pools().Put(FullPool()), tx.Slots().Put(s), tx.Slots().Put(slot("web", 2)),
-		tx.Nodes().Put(n), tx.Nodes().Put(FullNode()), tx.Boots().Put(b),
+		tx.Nodes().Put(n), tx.Nodes().Put(FullNode()), tx.Boots().Put(b), tx.Secrets().Put(FullSecret()),
+		tx.Rollouts().Put(FullRollout()),
 	} {
 		if err == nil {
 			err = e

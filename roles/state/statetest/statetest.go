@@ -32,6 +32,7 @@ func Run(t *testing.T, place Place) {
 		{"Order", testOrder},
 		{"ViewIsReadOnly", testReadOnly},
 		{"ValuesAreCopies", testCopies},
+		{"Hidden", testHidden},
 		{"Derived", testDerived},
 		{"Unique", testUnique},
 		{"Swap", testSwap},
@@ -103,13 +104,15 @@ func (r *rack) reopen() {
 
 // Content is everything that a store shows.
 type Content struct {
-	Roles  []roles.Role
-	Pools  []roles.Pool
-	Slots  []roles.Slot
-	Nodes  []roles.Node
-	Boots  []roles.Boot
-	Events []roles.Event
-	Leases []lease.Lease
+	Roles    []roles.Role
+	Pools    []roles.Pool
+	Slots    []roles.Slot
+	Nodes    []roles.Node
+	Boots    []roles.Boot
+	Secrets  []roles.Secret
+	Rollouts []roles.Rollout
+	Events   []roles.Event
+	Leases   []lease.Lease
 }
 
 // Dump reads everything.
@@ -120,6 +123,8 @@ func Dump(s *state.Store) (c Content) {
 		c.Slots = slices.Collect(tx.Slots().All())
 		c.Nodes = slices.Collect(tx.Nodes().All())
 		c.Boots = slices.Collect(tx.Boots().All())
+		c.Secrets = slices.Collect(tx.Secrets().All())
+		c.Rollouts = slices.Collect(tx.Rollouts().All())
 		c.Events = slices.Collect(tx.Events(0))
 		return nil
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"muster/images"
 	"muster/roles"
 )
 
@@ -18,6 +19,9 @@ func testTables(t *testing.T, r *rack) {
 	checkTable(t, r, "slot", s, roles.Slot{Name: s.Name}, s.Name, roles.Tx.Slots)
 	checkTable(t, r, "node", FullNode(), roles.Node{MAC: mac(1)}, mac(1), roles.Tx.Nodes)
 	checkTable(t, r, "boot", FullBoot(), roles.Boot{ID: 3, Node: mac(1)}, 3, roles.Tx.Boots)
+	checkTable(t, r, "secret", FullSecret(), roles.Secret{Key: FullSecret().Key}, FullSecret().Key, roles.Tx.Secrets)
+	bare := roles.Rollout{Pool: "web", From: images.Ref{Name: "web"}, Image: images.Ref{Name: "web"}}
+	checkTable(t, r, "rollout", FullRollout(), bare, bare.Pool, roles.Tx.Rollouts)
 }
 
 // checkTable puts a full value, replaces it by one with only a key, puts the full one again and deletes it;
@@ -51,11 +55,13 @@ func checkTable[K comparable, V any](t *testing.T, r *rack, what string, full, b
 
 func testKeys(t *testing.T, r *rack) {
 	for what, put := range map[string]func(roles.Tx) error{
-		"role": func(tx roles.Tx) error { return tx.Roles().Put(roles.Role{}) },
-		"slot": func(tx roles.Tx) error { return tx.Slots().Put(roles.Slot{Pool: "web"}) },
-		"node": func(tx roles.Tx) error { return tx.Nodes().Put(roles.Node{}) },
-		"boot": func(tx roles.Tx) error { return tx.Boots().Put(roles.Boot{Node: mac(1)}) },
-		"long": func(tx roles.Tx) error { return tx.Roles().Put(roles.Role{Name: strings.Repeat("x", 40_000)}) },
+		"role":    func(tx roles.Tx) error { return tx.Roles().Put(roles.Role{}) },
+		"slot":    func(tx roles.Tx) error { return tx.Slots().Put(roles.Slot{Pool: "web"}) },
+		"node":    func(tx roles.Tx) error { return tx.Nodes().Put(roles.Node{}) },
+		"boot":    func(tx roles.Tx) error { return tx.Boots().Put(roles.Boot{Node: mac(1)}) },
+		"secret":  func(tx roles.Tx) error { return tx.Secrets().Put(roles.Secret{Value: []byte("x")}) },
+		"rollout": func(tx roles.Tx) error { r := FullRollout(); r.Pool = ""; return tx.Rollouts().Put(r) },
+		"long":    func(tx roles.Tx) error { return tx.Roles().Put(roles.Role{Name: strings.Repeat("x", 40_000)}) },
 	} {
 		if err := r.Update(t.Context(), put); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("%s with a bad key: got %v, want fs.ErrInvalid", what, err)
@@ -114,6 +120,8 @@ func testReadOnly(t *testing.T, r *rack) {
 			"Slots.Put": tx.Slots().Put(slot("web", 1)), "Slots.Delete": tx.Slots().Delete("web-01"),
 			"Nodes.Put": tx.Nodes().Put(FullNode()), "Nodes.Delete": tx.Nodes().Delete(mac(7)),
 			"Boots.Put": tx.Boots().Put(FullBoot()), "Boots.Delete": tx.Boots().Delete(3),
+			"Secrets.Put": tx.Secrets().Put(FullSecret()), "Secrets.Delete": tx.Secrets().Delete(FullSecret().Key),
+			"Rollouts.Put": tx.Rollouts().Put(FullRollout()), "Rollouts.Delete": tx.Rollouts().Delete("web"),
 		} {
 			if err == nil {
 				t.Errorf("%s in a View returned nil", what)

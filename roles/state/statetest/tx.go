@@ -91,6 +91,9 @@ func ruin(tx roles.Tx) error {
 	tx.Slots().Delete("web-01")
 	tx.Slots().Delete("web-03")
 	tx.Nodes().Put(roles.Node{MAC: mac(99)})
+	tx.Secrets().Put(roles.Secret{Key: FullSecret().Key, Value: []byte("another")})
+	tx.Secrets().Put(roles.Secret{Key: "pool/web/new"})
+	tx.Rollouts().Delete("web")
 	for range roles.BootEventsKept + 10 {
 		tx.Append(roles.Event{Time: noon, Node: mac(7), Boot: 3, Step: roles.StepHealth})
 	}
@@ -192,6 +195,7 @@ func testIsolation(t *testing.T, r *rack) {
 			Roles: slices.Collect(tx.Roles().All()), Pools: slices.Collect(tx.Pools().All()),
 			Slots: slices.Collect(tx.Slots().All()), Nodes: slices.Collect(tx.Nodes().All()),
 			Boots: slices.Collect(tx.Boots().All()), Events: slices.Collect(tx.Events(0)),
+			Secrets: slices.Collect(tx.Secrets().All()), Rollouts: slices.Collect(tx.Rollouts().All()),
 		}
 		equal(t, "a View after another's commit", got, before)
 		if tx.Revision() != rev {
