@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,13 @@ func (p *program) completeArgs(args ...words) cobra.CompletionFunc {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completeWait)
 		defer cancel()
 		return args[len(given)](ctx, c), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeFlag completes the value of a flag.
+func (p *program) completeFlag(of words) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, _ []string, to string) ([]string, cobra.ShellCompDirective) {
+		return p.completeArgs(of)(cmd, nil, to)
 	}
 }
 
@@ -67,10 +75,38 @@ func (p *program) roleNames(ctx context.Context, c *api.Client) (out []string) {
 	return out
 }
 
+// imageBareNames are images without their versions.
+func (p *program) imageBareNames(ctx context.Context, c *api.Client) (out []string) {
+	ims, _ := c.ListImages(ctx)
+	for _, im := range ims {
+		if !slices.Contains(out, im.Ref.Name) {
+			out = append(out, im.Ref.Name)
+		}
+	}
+	return out
+}
+
 func (p *program) imageNames(ctx context.Context, c *api.Client) (out []string) {
 	ims, _ := c.ListImages(ctx)
 	for _, im := range ims {
 		out = append(out, im.Ref.String())
+	}
+	return out
+}
+
+// importPrefixes are what begins the name of something to import.
+func importPrefixes(context.Context, *api.Client) (out []string) {
+	for _, k := range importKinds {
+		out = append(out, k.name+":")
+	}
+	return out
+}
+
+// secretKeys are the secrets that there are.
+func (p *program) secretKeys(ctx context.Context, c *api.Client) (out []string) {
+	all, _ := c.Secrets(ctx)
+	for _, s := range all {
+		out = append(out, cobra.CompletionWithDesc(s.Key, string(s.Kind)))
 	}
 	return out
 }

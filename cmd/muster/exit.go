@@ -57,11 +57,14 @@ func (e usageError) Unwrap() error { return e.err }
 var errReported = errors.New("reported")
 
 func exitCode(err error) int {
+	var status exitStatus
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, new(usageError)):
 		return exitUsage
+	case errors.As(err, &status):
+		return int(status)
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.Is(err, api.ErrUnreachable):
@@ -80,7 +83,7 @@ func exitCode(err error) int {
 
 // printError writes err for a person: a fault a line, without what the io/fs errors add to a sentence.
 func printError(w io.Writer, err error) {
-	if errors.Is(err, errReported) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, errReported) || errors.Is(err, context.Canceled) || errors.As(err, new(exitStatus)) {
 		return
 	}
 	for line := range strings.Lines(api.Sentence(err)) {

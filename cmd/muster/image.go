@@ -15,7 +15,7 @@ import (
 )
 
 func (p *program) newImageCommand() *cobra.Command {
-	cmd := asGroup(&cobra.Command{Use: "image", Short: "root file systems: list, build, show"})
+	cmd := asGroup(&cobra.Command{Use: "image", Short: "root file systems: build, import, check, switch, remove, …"})
 	list := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "list the published images", Args: wants()}
 	out := outputFlag(list)
 	list.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -29,7 +29,10 @@ func (p *program) newImageCommand() *cobra.Command {
 		}
 		return out.print(p.stdout, ims, func(w io.Writer) { printImages(w, ims, p.now()) })
 	}
-	cmd.AddCommand(list, p.newImageShowCommand(), p.newImageBuildCommand())
+	cmd.AddCommand(list, p.newImageShowCommand(), p.newImageBuildCommand(), p.newImageImportCommand(),
+		p.newImagePublishCommand(), p.newImageRollbackCommand(), p.newImageVerifyCommand(), p.newImageDiffCommand(),
+		p.newImageLogCommand(), p.newImagePruneCommand(), p.newImageRemoveCommand(), p.newImagePackCommand(),
+		p.newImageShellCommand())
 	return cmd
 }
 
@@ -38,15 +41,22 @@ func printImages(w io.Writer, ims []images.Image, now time.Time) {
 		fmt.Fprintln(w, "no images: build one with muster image build ROLE")
 		return
 	}
-	g := newGrid("IMAGE", "CURRENT", "ARCH", "FLAVOUR", "KERNEL", "SIZE", "FILES", "BUILT")
+	g := newGrid("IMAGE", "CURRENT", "SIGNED", "FLAVOUR", "KERNEL", "SIZE", "RAM", "FILES", "BUILT")
 	for _, im := range ims {
-		current := ""
-		if im.Current {
-			current = "yes"
+		ram := ""
+		if im.Squashfs > 0 {
+			ram = sizeText(im.Squashfs)
 		}
-		g.row(im.Ref.String(), current, im.Arch, im.Flavour, im.Kernel, sizeText(im.Size), fmt.Sprint(im.Files), age(now, im.Built)+" ago")
+		g.row(im.Ref.String(), yes(im.Current), yes(im.Signed), im.Flavour, im.Kernel, sizeText(im.Size), ram, fmt.Sprint(im.Files), age(now, im.Built)+" ago")
 	}
 	g.print(w)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
 }
 
 func (p *program) newImageShowCommand() *cobra.Command {
@@ -81,10 +91,15 @@ func printImage(w io.Writer, im images.Image) {
 	}
 	g.field("image", name)
 	g.field("digest", im.Digest)
+	g.field("signed", map[bool]string{true: "by this server", false: "no"}[im.Signed])
+	g.field("from", im.From)
 	g.field("built", stamp(im.Built))
 	g.field("kernel", join(im.Kernel, im.Flavour, im.Arch, sizeText(im.KernelSize)))
 	g.field("initrd", sizeText(im.InitrdSize))
 	g.field("root", fmt.Sprintf("%s in %d files", sizeText(im.Size), im.Files))
+	if im.Squashfs > 0 {
+		g.field("ram", fmt.Sprintf("%s squashfs (%d %% of the root)", sizeText(im.Squashfs), 100*im.Squashfs/max(im.Size, 1)))
+	}
 	g.print(w)
 }
 
@@ -112,13 +127,7 @@ func (p *program) newImageBuildCommand() *cobra.Command {
 				return p.built(im, err)
 			}
 		}
-		began := p.now()
-		im, err := c.Build(cmd.Context(), args[0], func(b api.BuildProgress) {
-			if !*quiet {
-				fmt.Fprintln(p.stdout, progressLine(p.now().Sub(began), b))
-			}
-		})
-		return p.built(im, err)
+		return p.built(c.Build(cmd.Context(), args[0], p.progress(*quiet)))
 	}
 	return cmd
 }
@@ -144,10 +153,24 @@ func (p *program) built(im images.Image, err error) error {
 	return nil
 }
 
+// progress shows how a build goes, unless it is to be quiet.
+func (p *program) progress(quiet bool) func(api.BuildProgress) {
+	began := p.now()
+	return func(b api.BuildProgress) {
+		if !quiet {
+			fmt.Fprintln(p.stdout, progressLine(p.now().Sub(began), b))
+		}
+	}
+}
+
+// progressLine is a line of a build: when, how far, what, and how long to go.
 func progressLine(after time.Duration, b api.BuildProgress) string {
-	percent := ""
+	percent, left := "", ""
 	if b.Percent > 0 {
 		percent = fmt.Sprintf("%3d%%", b.Percent)
 	}
-	return strings.TrimRight(fmt.Sprintf("%8s  %4s  %-10s  %s", seconds(after), percent, b.Step, printable(b.Message)), " ")
+	if b.Remaining > 0 {
+		left = fmt.Sprintf("(%s left)", short(time.Duration(b.Remaining)))
+	}
+	return strings.TrimRight(fmt.Sprintf("%8s  %4s  %-10s  %s", seconds(after), percent, b.Step, join(printable(b.Message), left)), " ")
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"muster/cmd/muster/serve"
 	"muster/images"
 	"muster/roles"
-	"muster/roles/api"
 	"muster/roles/declare"
 )
 
@@ -34,16 +32,24 @@ func (p *program) buildLocal(cmd *cobra.Command, role, file string, quiet, missi
 		}
 	}
 	if missing {
-		catalog := images.Catalog{Dir: filepath.Join(c.Data, "images")}
-		if im, err := catalog.Find(images.Ref{Name: role}); !errors.Is(err, fs.ErrNotExist) {
+		if im, err := localCatalog(c).Find(images.Ref{Name: role}); !errors.Is(err, fs.ErrNotExist) {
 			return p.built(im, err)
 		}
 	}
-	began := p.now()
-	im, err := serve.BuildLocal(cmd.Context(), c, findAgent(), d, role, func(b api.BuildProgress) {
-		if !quiet {
-			fmt.Fprintln(p.stdout, progressLine(p.now().Sub(began), b))
-		}
-	})
-	return p.built(im, err)
+	return p.built(serve.BuildLocal(cmd.Context(), c, findAgent(), d, role, p.progress(quiet)))
+}
+
+// localCatalog is the catalog in the data directory of c, for a look: serve.LocalCatalog makes the server's keys
+// where there are none yet.
+func localCatalog(c *config.Config) *images.Catalog {
+	return &images.Catalog{Dir: filepath.Join(c.Data, "images")}
+}
+
+// importLocal is muster image import --local.
+func (p *program) importLocal(cmd *cobra.Command, name string, r images.Recipe, quiet bool) error {
+	c, err := config.Load(p.config)
+	if err != nil {
+		return err
+	}
+	return p.built(serve.ImportLocal(cmd.Context(), c, findAgent(), name, r, p.progress(quiet)))
 }

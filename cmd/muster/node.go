@@ -14,9 +14,10 @@ import (
 )
 
 func (p *program) newNodeCommand() *cobra.Command {
-	cmd := asGroup(&cobra.Command{Use: "node", Short: "machines: list, show, assign, replace, power, …"})
+	cmd := asGroup(&cobra.Command{Use: "node", Short: "machines: list, show, assign, replace, restart, power, …"})
 	cmd.AddCommand(p.newNodeListCommand(), p.newNodeShowCommand(), p.newNodeBootCommand(), p.newNodeAssignCommand(),
-		p.newNodeReleaseCommand(), p.newNodeReplaceCommand(), p.newNodeForgetCommand(), p.newNodePowerCommand())
+		p.newNodeReleaseCommand(), p.newNodeReplaceCommand(), p.newNodeForgetCommand(), p.newNodePowerCommand(),
+		p.newNodeRestartCommand(), p.newNodeSyncCommand())
 	return cmd
 }
 
@@ -37,13 +38,14 @@ func (p *program) newNodeListCommand() *cobra.Command {
 		nodes = slices.DeleteFunc(nodes, func(n roles.Node) bool {
 			return *pool != "" && n.Pool != *pool || *state != "" && string(n.State) != *state
 		})
-		return out.print(p.stdout, nodes, func(w io.Writer) { printNodes(w, nodes, p.now()) })
+		next := p.nextBoot(cmd.Context(), c)
+		return out.print(p.stdout, nodes, func(w io.Writer) { printNodes(w, nodes, next, p.now()) })
 	}
 	return cmd
 }
 
 // printNodes writes the table: the occupants of slots by slot, then the others by MAC.
-func printNodes(w io.Writer, nodes []roles.Node, now time.Time) {
+func printNodes(w io.Writer, nodes []roles.Node, next nextBoot, now time.Time) {
 	if len(nodes) == 0 {
 		fmt.Fprintln(w, "no nodes: switch a machine on, and it appears here")
 		return
@@ -54,9 +56,9 @@ func printNodes(w io.Writer, nodes []roles.Node, now time.Time) {
 		}
 		return cmp.Compare(a.Slot, b.Slot)
 	})
-	g := newGrid("SLOT", "MAC", "POOL", "ADDRESS", "STATE", "SINCE", "NOTE")
+	g := newGrid("SLOT", "MAC", "POOL", "ADDRESS", "STATE", "SINCE", "IMAGE", "NOTE")
 	for _, n := range nodes {
-		g.row(n.Slot, n.MAC.String(), n.Pool, addrText(n.Address), string(n.State), age(now, n.Since), note(n))
+		g.row(n.Slot, n.MAC.String(), n.Pool, addrText(n.Address), string(n.State), age(now, n.Since), next.imageText(n), note(n))
 	}
 	g.print(w)
 }
@@ -65,9 +67,20 @@ func printNodes(w io.Writer, nodes []roles.Node, now time.Time) {
 func note(n roles.Node) string {
 	switch n.State {
 	case roles.StateReady, roles.StateBooting:
-		return ""
+		return asked(n)
 	}
-	return n.Why
+	return join(n.Why, asked(n))
+}
+
+// asked is what a node was asked to do, and has not done yet.
+func asked(n roles.Node) string {
+	switch {
+	case n.Restart != "":
+		return "asked to restart: " + n.Restart
+	case n.Sync:
+		return "asked to fetch its files"
+	}
+	return ""
 }
 
 func (p *program) newNodeShowCommand() *cobra.Command {
@@ -85,12 +98,13 @@ func (p *program) newNodeShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.print(p.stdout, n, func(w io.Writer) { printNode(w, n, p.now()) })
+		next := p.nextBoot(cmd.Context(), c)
+		return out.print(p.stdout, n, func(w io.Writer) { printNode(w, n, next, p.now()) })
 	}
 	return cmd
 }
 
-func printNode(w io.Writer, n roles.Node, now time.Time) {
+func printNode(w io.Writer, n roles.Node, next nextBoot, now time.Time) {
 	g := newGrid()
 	g.field("mac", n.MAC.String())
 	g.field("slot", n.Slot)
@@ -105,7 +119,9 @@ func printNode(w io.Writer, n roles.Node, now time.Time) {
 	if r := n.Replaced; r != nil {
 		g.field("replaced", fmt.Sprintf("%s took over %s at %s", r.By, r.Slot, stamp(r.At)))
 	}
-	g.field("image", n.Image)
+	g.field("image", imageField(n, next))
+	g.field("files", label("revision", n.Files))
+	g.field("asked", strings.TrimPrefix(asked(n), "asked "))
 	if n.Boot > 0 {
 		g.field("boot", fmt.Sprintf("%d (muster node boot %s)", n.Boot, n.MAC))
 	}
@@ -118,6 +134,18 @@ func printNode(w io.Writer, n roles.Node, now time.Time) {
 		g.field("seen", fmt.Sprintf("first %s, last %s (%s ago)", stamp(n.FirstSeen), stamp(n.LastSeen), age(now, n.LastSeen)))
 	}
 	g.print(w)
+}
+
+// imageField is the image that a node runs or ran, and what it gets at its next boot.
+func imageField(n roles.Node, next nextBoot) string {
+	then := next.of(n)
+	switch {
+	case then == "" || then == n.Image:
+		return n.Image
+	case n.Image == "":
+		return then + " at its next boot"
+	}
+	return n.Image + ", " + then + " at its next boot"
 }
 
 func poolText(n roles.Node) string {

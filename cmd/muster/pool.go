@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,7 +13,7 @@ import (
 )
 
 func (p *program) newPoolCommand() *cobra.Command {
-	cmd := asGroup(&cobra.Command{Use: "pool", Short: "pools and their slots: list, show"})
+	cmd := asGroup(&cobra.Command{Use: "pool", Short: "pools and their slots: list, show, rollout, rollback"})
 	list := &cobra.Command{Use: "list", Aliases: []string{"ls"}, Short: "list the pools", Args: wants()}
 	out := outputFlag(list)
 	list.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -25,7 +27,7 @@ func (p *program) newPoolCommand() *cobra.Command {
 		}
 		return out.print(p.stdout, pools, func(w io.Writer) { printPools(w, pools) })
 	}
-	cmd.AddCommand(list, p.newPoolShowCommand())
+	cmd.AddCommand(list, p.newPoolShowCommand(), p.newPoolRolloutCommand(), p.newPoolRollbackCommand())
 	return cmd
 }
 
@@ -58,16 +60,24 @@ func (p *program) newPoolShowCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return out.print(p.stdout, s, func(w io.Writer) { printPool(w, s, *all, p.now()) })
+		r, err := c.Rollout(cmd.Context(), args[0])
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return out.print(p.stdout, s, func(w io.Writer) { printPool(w, s, r, *all, p.now()) })
 	}
 	return cmd
 }
 
-func printPool(w io.Writer, p roles.PoolStatus, all bool, now time.Time) {
+// printPool writes a pool, with its latest rollout if r is one.
+func printPool(w io.Writer, p roles.PoolStatus, r roles.Rollout, all bool, now time.Time) {
 	g := newGrid()
 	g.field("pool", p.Name)
 	g.field("role", p.Role)
 	g.field("image", p.Image)
+	if !r.Started.IsZero() {
+		g.field("rollout", rolloutText(r, now))
+	}
 	g.field("size", fmt.Sprintf("%s, at least %d nodes", plural(len(p.Slots), "slot"), p.Size.Min))
 	g.field("addresses", p.Addresses.String())
 	g.field("priority", fmt.Sprint(p.Priority))

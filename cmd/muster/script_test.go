@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,13 +34,18 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 //	boot-fails MAC     the same, but its agent gives up
 //	healthy            the health checks pass once
 //	later DURATION     the clock moves
+//	machines [IMAGE]   from here on machines restart when they are asked to, their agents fetch files, and health
+//	                   checks are made; they fail with IMAGE
+//	catalog            images are real from here on, in $WORK/data/images; a build copies $WORK/seed
 //	serve              a server runs from here on
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
+		Condition:     func(cond string) (bool, error) { return cond == "root" && os.Getuid() == 0, nil },
 		Setup: func(env *testscript.Env) error {
 			w := newWorld(filepath.Join(env.WorkDir, "sock"))
+			w.dir = env.WorkDir
 			env.Values[worldKey{}] = w
 			env.Setenv("MUSTER_SOCKET", w.socket)
 			env.Defer(w.close)
@@ -51,6 +57,10 @@ func TestScripts(t *testing.T) {
 				if w := worldOf(ts); strconv.Itoa(w.code) != args[0] {
 					ts.Fatalf("exit code %d, want %s", w.code, args[0])
 				}
+			},
+			"catalog": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).catalog()) },
+			"machines": func(ts *testscript.TestScript, _ bool, args []string) {
+				worldOf(ts).machines(strings.Join(args, ""))
 			},
 			"serve":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).serve()) },
 			"healthy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).healthy()) },
@@ -89,6 +99,9 @@ func runMuster(ts *testscript.TestScript, neg bool, args []string) {
 // world is a server and the machines of its rack, with a clock of their own.
 type world struct {
 	socket string
+	dir    string // of the script
+	images api.Images
+	bakery *images.Builder // nil while images are those of the shelf
 	reg    *roles.Registry
 	store  *state.Store
 	mu     sync.Mutex // guards at
@@ -112,9 +125,9 @@ func (w *world) later(d time.Duration) time.Time {
 }
 
 func newWorld(socket string) *world {
-	w := &world{socket: socket, store: state.OpenMemory(), at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
+	w := &world{socket: socket, images: shelf{}, store: state.OpenMemory(), at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
 	w.reg = &roles.Registry{
-		Store: w.store, Images: shelf{}, Now: w.clock,
+		Store: w.store, Images: w, Now: w.clock,
 		Power: map[string]roles.Driver{"lab": switchboard{}},
 		Library: map[string]roles.Role{
 			"web": {Name: "web", Description: "HTTP server (nginx)", Health: &roles.Health{HTTP: &roles.HTTPCheck{Path: "/"}}},
@@ -131,7 +144,7 @@ func (w *world) close() {
 
 func (w *world) serve() error {
 	srv := &api.Server{
-		Rack: w.reg, Images: shelf{}, Build: build, Version: "v1.0", Started: w.clock(),
+		Rack: w.reg, Images: w.images, Build: w.build, Import: w.make, Version: "v1.0", Started: w.clock(),
 		Leases: func(context.Context) ([]api.LeaseView, error) {
 			mac, err := roles.ParseMAC("52:54:00:aa:00:09")
 			return []api.LeaseView{{MAC: mac, Address: netip.MustParseAddr("10.77.0.100"), Hostname: "laptop", Expires: w.clock().Add(90 * time.Minute)}}, err
@@ -150,9 +163,13 @@ func (w *world) serve() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(ctx, socks) }()
-	w.stop = func() { cancel(); <-done }
+	before := w.stop
+	w.stop = func() { cancel(); <-done; before() }
 	return nil
 }
+
+// Find implements roles.Images.
+func (w *world) Find(ref images.Ref) (images.Image, error) { return w.images.Find(ref) }
 
 func (w *world) declare(text string) error {
 	d, err := declare.Parse([]byte(text), "rack.yaml")
@@ -188,8 +205,14 @@ func (w *world) boot(text string, ok bool) error {
 		NICs: []roles.NIC{{Name: "eth0", MAC: mac, Driver: "virtio_net", Speed: 10000, Link: true}},
 	}
 	token := tk.Boot.Token
-	if _, err := w.reg.Hello(ctx, mac, token, shelfKernel, 5*time.Second, facts); err != nil {
+	orders, err := w.reg.Hello(ctx, mac, token, tk.Image.Kernel, 5*time.Second, facts)
+	if err != nil {
 		return err
+	}
+	if orders.Slot != nil {
+		if _, err := w.reg.Claim(ctx, mac, token, claimKey); err != nil {
+			return err
+		}
 	}
 	w.later(2500 * time.Millisecond)
 	last := roles.Reported{Seq: 2, Uptime: 7500 * time.Millisecond, Step: roles.StepSwitchRoot, Message: "starting /sbin/init"}
@@ -208,7 +231,7 @@ func (w *world) healthy() error {
 	ran := make(chan error, 1)
 	run, stop := context.WithCancel(ctx)
 	go func() {
-		ran <- (&roles.Reconciler{Registry: w.reg, Checker: passes{}, Tick: time.Millisecond}).Run(run)
+		ran <- (&roles.Reconciler{Registry: w.reg, Checker: checks{}, Tick: time.Millisecond}).Run(run)
 	}()
 	defer func() { stop(); <-ran }()
 	for {
@@ -232,40 +255,8 @@ func (w *world) healthy() error {
 	}
 }
 
-type passes struct{}
-
-func (passes) Check(context.Context, roles.Health, roles.Node) error { return nil }
-
 type switchboard struct{}
 
 func (switchboard) On(context.Context, string) error             { return nil }
 func (switchboard) Off(context.Context, string) error            { return nil }
 func (switchboard) Status(context.Context, string) (bool, error) { return true, nil }
-
-const shelfKernel = "6.1.0-39-cloud-amd64"
-
-// shelf has every image in version 7.
-type shelf struct{ api.Images }
-
-func (shelf) List() ([]images.Image, error) {
-	web, _ := shelf{}.Find(images.Ref{Name: "web"})
-	old := web
-	old.Ref.Version, old.Current = 6, false
-	return []images.Image{old, web}, nil
-}
-
-func (shelf) Find(ref images.Ref) (images.Image, error) {
-	ref.Version = 7
-	return images.Image{
-		Ref: ref, Digest: "sha256:12ab", Kernel: shelfKernel, Arch: "x86_64", Flavour: "cloud", Size: 412 << 20, Files: 10234,
-		KernelSize: 8 << 20, InitrdSize: 5 << 20, Built: time.Date(2026, 2, 28, 8, 0, 0, 0, time.UTC), Current: true,
-	}, nil
-}
-
-func build(_ context.Context, role string, progress func(api.BuildProgress)) (images.Image, error) {
-	if role == "ntp" {
-		return images.Image{}, fmt.Errorf("images: mmdebstrap is not installed: run make setup")
-	}
-	progress(api.BuildProgress{Step: "packages", Message: "nginx-light", Percent: 40})
-	return shelf{}.Find(images.Ref{Name: role})
-}
