@@ -1,9 +1,11 @@
 package roles_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"muster/roles"
@@ -225,4 +227,32 @@ func TestPoolDeletedMeanwhile(t *testing.T) {
 	if ro, err := f.Rollout("web"); err == nil {
 		t.Errorf("the rollout of a pool that is gone is there: %+v", ro)
 	}
+}
+
+// A rollout goes on when something happens, not only with the next tick.
+func TestRolloutIsWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, 2, 1)
+		base, began := f.now, time.Now()
+		f.Now = func() time.Time { return base.Add(time.Since(began)) }
+		f.rec.Tick = time.Hour
+		f.start(roles.RolloutOptions{Image: web2})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- f.rec.Run(ctx) }()
+		synctest.Wait()
+		if f.asked() != "web-01" {
+			t.Errorf("asked: %q", f.asked())
+		}
+		time.Sleep(time.Second)
+		f.now = f.Now()
+		ticket, _ := f.hello(mac(1))
+		f.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Step: roles.StepFail, Error: "no space"})
+		time.Sleep(time.Second)
+		f.wantRollout(roles.RolloutRollingBack, "restarting pending", "web-01 failed with web:2: no space")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }
