@@ -1,6 +1,9 @@
 package roles
 
-import "net/netip"
+import (
+	"fmt"
+	"net/netip"
+)
 
 // File is a file that a node gets when it boots.
 type File struct {
@@ -76,3 +79,15 @@ type NodeFiles struct {
 	// Revision is the same for the same files, in every process and at every time.
 	Revision string
 }
+
+// String is what may be shown: a log gets no content by accident.
+func (f NodeFile) String() string {
+	secret := ""
+	if f.Secret {
+		secret = ", secret"
+	}
+	return fmt.Sprintf("%s (%s, %d bytes%s)", f.Path, f.Mode, len(f.Content), secret)
+}
+
+// GoString implements fmt.GoStringer.
+func (f NodeFile) GoString() string { return f.String() }
