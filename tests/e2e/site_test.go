@@ -92,11 +92,13 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-// linkImages gives a data directory the images, by hard links.
+// linkImages gives a data directory the images, by hard links, and the key that they are signed with.
 func linkImages(t *testing.T, data string) {
 	t.Helper()
-	if out, err := exec.Command("cp", "-al", filepath.Join(work.images, "images"), data).CombinedOutput(); err != nil {
-		t.Fatalf("link the images: %v: %s", err, out)
+	for _, args := range [][]string{{"-al", filepath.Join(work.images, "images"), data}, {"-a", filepath.Join(work.images, "keys"), data}} {
+		if out, err := exec.Command("cp", args...).CombinedOutput(); err != nil {
+			t.Fatalf("link the images: %v: %s", err, out)
+		}
 	}
 }
 
@@ -159,12 +161,18 @@ func (s *site) kill() {
 // muster runs one command of the operator's.
 func (s *site) muster(args ...string) string {
 	s.t.Helper()
-	cmd := exec.Command(filepath.Join(work.bin, "muster"), append([]string{"--socket", s.socket}, args...)...)
-	out, err := cmd.CombinedOutput()
+	out, err := s.try(args...)
 	if err != nil {
 		s.t.Fatalf("muster %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
+	return out
+}
+
+// try is muster for a command that may fail.
+func (s *site) try(args ...string) (string, error) {
+	conf := filepath.Join(s.dir, "muster.yaml")
+	out, err := exec.Command(filepath.Join(work.bin, "muster"), append([]string{"--config", conf, "--socket", s.socket}, args...)...).CombinedOutput()
+	return string(out), err
 }
 
 // powerOn adds a machine and switches it on.
