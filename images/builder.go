@@ -195,10 +195,9 @@ func (w *build) overlays() []fs.FS {
 // What the log says of firmware and microcode that are not installed. Debian has them apart, as non-free, and
 // most machines work without: an image must not fail for it.
 const (
-	noFirmware = "W: muster: the image has no firmware for the drivers %s. Few of their cards need it (bnx2, bnx2x and qed do): " +
-		"for those, add the component non-free-firmware to this host's package sources, or to the sources of the role.\n"
-	noMicrocode = "W: muster: the image has no microcode: processors run with what their machine's firmware brought. " +
-		"Add the component non-free-firmware to this host's package sources, or to the sources of the role.\n"
+	noFirmware  = "W: muster: the image has no firmware for the drivers %s. Few of their cards need it.\n"
+	noMicrocode = "W: muster: the image has no microcode: processors run with what their machine's firmware brought.\n"
+	addNonFree  = "W: muster: packages with both are in Debian's component non-free-firmware: add it to the role's sources, or to those of this host.\n"
 )
 
 // kernel takes the kernel out of the tree and makes the initrd for it.
@@ -222,8 +221,13 @@ func (w *build) kernel(tree string) error {
 		fmt.Fprintf(w.log, noFirmware, strings.Join(facts.lacking, ", "))
 		w.progress.tell(fmt.Sprintf("no firmware for %d drivers; the log names them", len(facts.lacking)))
 	}
-	if !facts.microcode && w.recipe.Kernel == KernelFull {
-		fmt.Fprint(w.log, noMicrocode)
+	if w.recipe.Kernel == KernelFull {
+		if !facts.microcode {
+			fmt.Fprint(w.log, noMicrocode)
+		}
+		if w.recipe.From == "" && firmwarePackages(w.recipe.Kernel, w.sources.lines) == nil {
+			fmt.Fprint(w.log, addNonFree)
+		}
 	}
 	for path, size := range map[string]*int64{kernel: &w.img.KernelSize, initrd: &w.img.InitrdSize} {
 		info, err := os.Stat(path)

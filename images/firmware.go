@@ -81,7 +81,7 @@ func firmwarePackages(flavour string, lines []string) []string {
 	}
 	for _, line := range lines {
 		for _, s := range parseList(line) {
-			if slices.Contains(s.components, nonFree) && (source{uri: s.uri, suite: s.suite, components: []string{"main"}}).isDebian(s.suite) {
+			if slices.Contains(s.components, nonFree) && inDebian(line) {
 				return nonFreePackages
 			}
 		}

@@ -95,7 +95,7 @@ func pack(w io.Writer, records []cpio.Record) error {
 	if err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
-	if err := writeArchive(z, records); err != nil {
+	if err := writeRecords(z, withParents(records)); err != nil {
 		return err
 	}
 	if err := errors.Join(z.Close(), padded.pad()); err != nil {
@@ -104,10 +104,10 @@ func pack(w io.Writer, records []cpio.Record) error {
 	return nil
 }
 
-// writeArchive writes the records, with the directories that they lie in, as a whole archive.
-func writeArchive(w io.Writer, records []cpio.Record) error {
+// writeRecords writes the records as a whole archive.
+func writeRecords(w io.Writer, records []cpio.Record) error {
 	archive := cpio.Newc.Writer(w)
-	err := cpio.WriteRecords(archive, withParents(records))
+	err := cpio.WriteRecords(archive, records)
 	if err == nil {
 		err = cpio.WriteTrailer(archive)
 	}

@@ -105,9 +105,23 @@ func newFeed(etc fs.FS, r Recipe, dir string) (feed, error) {
 		f.lines = append(f.lines, reachable(withKeys(line, debian)))
 	}
 	for _, line := range r.Sources {
-		f.lines = append(f.lines, reachable(withKeys(line, keys)))
+		trusted := keys
+		if inDebian(line) && len(debian) > 0 {
+			trusted = append([]string{debian[0]}, keys...) // another component, or backports
+		}
+		f.lines = append(f.lines, reachable(withKeys(line, trusted)))
 	}
 	return f, nil
+}
+
+// inDebian reports whether a line of sources.list is of Debian's own archive, by its layout.
+func inDebian(line string) bool {
+	for _, s := range parseList(line) {
+		if (source{uri: s.uri, suite: "any", components: []string{"main"}}).isDebian("any") {
+			return true
+		}
+	}
+	return false
 }
 
 // hasTrusted reports whether the host trusts keys for every source: those of a mirror that signs with its
