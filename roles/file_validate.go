@@ -114,7 +114,7 @@ func (v Vars) validate(fault reporter) {
 			continue
 		}
 		if _, err := plainValue(v[name]); err != nil {
-			fault(field, "%s", strings.TrimPrefix(err.Error(), "vars: "))
+			fault(field, "%s", err)
 		}
 	}
 }

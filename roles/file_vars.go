@@ -37,7 +37,7 @@ func (v *Vars) UnmarshalYAML(n *yaml.Node) error {
 	}
 	m, ok := value.(map[string]any)
 	if !ok && value != nil {
-		return errors.New("vars: want keys and values")
+		return errors.New("want keys and values")
 	}
 	*v = m
 	return nil
@@ -49,7 +49,7 @@ const varsMax = 10_000
 // yamlValue is what n stands for. Keys are text, whatever they look like.
 func yamlValue(n *yaml.Node, budget *int) (any, error) {
 	if *budget--; *budget < 0 {
-		return nil, fmt.Errorf("vars: more than %d values", varsMax)
+		return nil, fmt.Errorf("line %d: more than %d variables", n.Line, varsMax)
 	}
 	switch n.Kind {
 	case yaml.AliasNode:
@@ -83,11 +83,11 @@ func yamlScalar(n *yaml.Node) (any, error) {
 	switch n.ShortTag() {
 	case "!!null":
 		return nil, nil
-	case "!!bool", "!!float":
+	case "!!bool":
 		if err := n.Decode(&v); err != nil {
 			return nil, err
 		}
-	case "!!int":
+	case "!!int", "!!float":
 		digits := bytes.TrimLeft([]byte(n.Value), "+-")
 		if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
 			return n.Value, nil
@@ -98,7 +98,10 @@ func yamlScalar(n *yaml.Node) (any, error) {
 	default:
 		return n.Value, nil
 	}
-	return plainValue(v)
+	if plain, err := plainValue(v); err == nil {
+		return plain, nil
+	}
+	return v, nil // .nan and .inf, which validation refuses where it knows their key
 }
 
 // plainValue gives a number the one form that it has among Vars, wherever it comes from.
@@ -151,7 +154,7 @@ func wholeFloat(f float64) (any, error) {
 	const exact = 1 << 53
 	switch {
 	case math.IsInf(f, 0) || math.IsNaN(f):
-		return nil, errors.New("vars: a number must be finite")
+		return nil, errors.New("a number must be finite")
 	case f == math.Trunc(f) && math.Abs(f) <= exact:
 		return int(f), nil
 	}

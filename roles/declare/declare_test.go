@@ -271,6 +271,110 @@ rack.yaml:23: role web: health: port 70000 is not between 1 and 65535
 rack.yaml:24: role web: build: kernel "tiny" is not known (want full or cloud)
 rack.yaml:25: role: name: "" is not a DNS label (a-z, 0-9 and -)
 rack.yaml:25: role: health: interval, timeout and failures cannot be negative`},
+		{"files", `roles:
+- name: web
+  files:
+  - {path: etc/a, mode: 0888, content: x}
+`, `
+rack.yaml:4: roles[0].files[0].mode: "0888" is not a file mode (want octal: 0640)`},
+		{"files and secrets", `roles:
+- name: web
+  vars:
+    max-conn: 1
+    ok: [1]
+  state: [/var/lib/web]
+  files:
+  - {path: etc/a, content: x}
+  - {path: /etc/a, content: x}
+  - path: /etc/a
+    owner: root
+    content: |
+      {{.Name}}
+      {{.Naem}}
+      {{range .Peers}}{{.MAC}}{{end}}
+    reload: [ok.service, -x, "a b"]
+  - {path: /etc/a/b, owner: "0:0", content: "{{if"}
+  - {path: /proc/sys/kernel/x, content: x}
+  - {path: /run/muster, content: x}
+  - {path: /run/musterd/x, content: x}
+  - {path: "/etc/a\nb", content: x}
+  - {path: /etc/b/, content: x}
+  - {path: /var/lib/web, content: '{{nofunc}}'}
+  secrets:
+  - {name: A_b}
+  - {name: ok, kind: rsa, scope: rack, length: 3}
+  - {name: ok, length: 3}
+  - {name: k, kind: key, length: 10000, names: [a]}
+  - {name: s, kind: ssh, length: 24}
+  - name: t
+    kind: tls
+    names: ["{{.Name}}", "{{"]
+pools:
+- {name: web, role: web, addresses: 10.77.0.20, vars: {a.b: 1, x: [{y: .nan}]}}
+`, `
+rack.yaml:4: role web: vars.max-conn: "max-conn" cannot be a variable (want letters, digits and _): a template says .Vars.name
+rack.yaml:7: role web: files: /var/lib/web cannot be a file: something is mounted there
+rack.yaml:8: role web: files[0].path: "etc/a" is not a clean absolute path
+rack.yaml:10: role web: files[2].path: /etc/a is declared twice
+rack.yaml:11: role web: files[2].owner: "root" is not an owner (want user:group, by name)
+rack.yaml:12: role web: files[2].content: /etc/a: line 2: .Naem: a file's data has no such field (it has Name, Number, FQDN, Address, Network, Router, DNS, Domain, Server, Role, Image, Pool, Pools, Peers, Vars)
+rack.yaml:12: role web: files[2].content: /etc/a: line 3: .MAC: a slot has no such field (it has Name, FQDN, Number, Address)
+rack.yaml:16: role web: files[2].reload: "-x" is not the name of a unit
+rack.yaml:16: role web: files[2].reload: "a b" is not the name of a unit
+rack.yaml:17: role web: files[3].owner: "0:0" is not an owner (want user:group, by name)
+rack.yaml:17: role web: files[3].content: /etc/a/b: line 1: unclosed action
+rack.yaml:17: role web: files[3].path: /etc/a cannot be a file: /etc/a/b is below it
+rack.yaml:18: role web: files[4].path: /proc/sys/kernel/x is in /proc, which is not for files
+rack.yaml:19: role web: files[5].path: /run/muster is in /run/muster, which is not for files
+rack.yaml:21: role web: files[7].path: "/etc/a\nb" has control characters, or is too long
+rack.yaml:22: role web: files[8].path: "/etc/b/" is not a clean absolute path
+rack.yaml:23: role web: files[9].content: /var/lib/web: line 1: function "nofunc" not defined
+rack.yaml:25: role web: secrets[0].name: "A_b" is not a DNS label
+rack.yaml:26: role web: secrets[1].scope: "rack" is not known (want slot or pool)
+rack.yaml:26: role web: secrets[1].kind: "rsa" is not known (want password, key, ssh or tls)
+rack.yaml:27: role web: secrets[2].name: ok is declared twice
+rack.yaml:27: role web: secrets[2].length: 3 is not between 8 and 256
+rack.yaml:28: role web: secrets[3].length: 10000 is not between 8 and 512
+rack.yaml:28: role web: secrets[3].names: are for kind tls only, not key
+rack.yaml:29: role web: secrets[4].length: is not for kind ssh
+rack.yaml:32: role web: secrets[5].names[1]: "{{": line 1: unclosed action
+rack.yaml:34: pool web: vars.a.b: "a.b" cannot be a variable (want letters, digits and _): a template says .Vars.name
+rack.yaml:34: pool web: vars.x: a number must be finite`},
+		{"variables", "pools:\n- {name: web, role: web, addresses: 10.77.0.20, vars: [a]}\n- vars:\n    a: 1\n    a: 2\n    b: {<<: {x: 1}, [k]: 2, y: 1, y: 2}\n", `
+rack.yaml:2: pools[0].vars: want keys and values, such as {key: value}, not a list
+rack.yaml:5: pools[1].vars.a: given twice; first on line 4
+rack.yaml:6: pools[1].vars.b: "<<" cannot be a key
+rack.yaml:6: pools[1].vars.b: a list cannot be a key
+rack.yaml:6: pools[1].vars.b.y: given twice; first on line 6`},
+		{"a number that is none", "pools: [{name: web, role: web, addresses: 10.77.0.20, vars: {x: .inf}}]\n", `
+rack.yaml:1: pool web: vars.x: a number must be finite`},
+		{"health and build", `roles:
+- name: web
+  health: {smtp: {}, imap: {port: -1}}
+  build:
+    from: ftp:x
+    sources: ["http://deb.example bookworm", "deb x\ndeb y"]
+    keys: [key.asc]
+    hooks:
+    - "true"
+    - " "
+- name: dns
+  health:
+    dns:
+      name: a b
+      type: SRV
+  build: {from: "tar:root.tar"}
+`, `
+rack.yaml:3: role web: health: wants exactly one of http, tcp, ntp, smtp, imap and dns
+rack.yaml:3: role web: health: port -1 is not between 1 and 65535
+rack.yaml:5: role web: build.from: "ftp:x" is not known (want oci:REFERENCE, oci-layout:DIR[:TAG], tar:FILE, dir:DIR or iso:FILE)
+rack.yaml:6: role web: build.sources[0]: "http://deb.example bookworm" is not a line of sources.list (want the form: deb https://deb.example/debian bookworm main)
+rack.yaml:6: role web: build.sources[1]: "deb x\ndeb y" is not a line of sources.list (want the form: deb https://deb.example/debian bookworm main)
+rack.yaml:7: role web: build.keys[0]: "key.asc" is not an absolute path: the boot server reads it
+rack.yaml:10: role web: build.hooks[1]: is empty
+rack.yaml:14: role dns: health.dns.name: "a b" is not a DNS name
+rack.yaml:15: role dns: health.dns.type: "SRV" is not known (want A, AAAA, NS, SOA, MX, TXT)
+rack.yaml:16: role dns: build.from: "root.tar" is not an absolute path: the boot server reads it`},
 		{"no yaml", "pools: [\n", `
 rack.yaml:1: not YAML: did not find expected node content`},
 		{"two documents", "roles: []\n---\npools: []\n", `
@@ -367,7 +471,7 @@ rack.yaml:8: node 52:54:00:aa:00:01: pool: is full`
 
 // What parses is written so that the same is read; nothing panics.
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{example, everything, aliases, "", "a: &a [*a]", "roles: [~, {}]", "nodes: [{mac: !!binary AAAA}]", "pools: [{<<: {name: a}}]",
+	for _, s := range []string{example, everything, aliases, "roles: [{name: a, vars: &v {a: *v}}]", "roles: [{name: a, vars: {a: 010, b: 0o10, c: -00, d: 1e400, e: 1e7, f: 18446744073709551615, g: 2001-01-01, h: !!str 5, i: !!binary AA, 5: y}}]", "", "a: &a [*a]", "roles: [~, {}]", "nodes: [{mac: !!binary AAAA}]", "pools: [{<<: {name: a}}]",
 		"nodes: [{mac: 52:54:00:aa:00:01, labels: {~: ~, 1: 2, \"a\\nb\": \"\\u2028\"}}]", "roles: [{name: a, state: [\"/a\\0\"]}]",
 		"pools: [{name: a, role: b, addresses: 0.0.0.0-0.0.39.15, takeover: 9999h, priority: 0x10}]"} {
 		f.Add([]byte(s))
@@ -393,6 +497,23 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("-first +second:\n%s\n%s", diff, out)
 		}
 	})
+}
+
+// What a person reads in an export is what a person would write.
+func TestEncodeFiles(t *testing.T) {
+	d, err := Parse([]byte(everything), "rack.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := Encode(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"mode: 0640\n", "content: |\n", "port: 5432\n", "ratio: 0.5\n", "tuned: true\n", "mode: \"0640\"\n", "none: null\n", "- 1\n"} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is not in the export\n%s", want, out)
+		}
+	}
 }
 
 // The library's own files are read by this package: they must be right.
