@@ -8,10 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // ApplyOptions say how a declaration is applied.
@@ -32,7 +29,8 @@ type Change struct {
 	Fields []FieldChange `json:"fields,omitempty"`
 }
 
-// FieldChange is one field's old and new value as YAML; empty for none.
+// FieldChange is one field's old and new value as YAML; empty for none. A variable is a field of its own
+// (vars.port), as is a file (files[/etc/motd]) or a secret (secrets[tls]), which has no value here.
 type FieldChange struct {
 	Field string `json:"field"`
 	Old   string `json:"old"`
@@ -287,27 +285,4 @@ func (r *Registry) Export() (d Declaration, err error) {
 		return nil
 	})
 	return d, err
-}
-
-// fields gives v's YAML fields, each as one line.
-func fields(v any) map[string]string {
-	out := map[string]string{}
-	var doc yaml.Node
-	if err := doc.Encode(v); err != nil || doc.Kind != yaml.MappingNode {
-		return out
-	}
-	for i := 0; i+1 < len(doc.Content); i += 2 {
-		value := doc.Content[i+1]
-		flow(value)
-		text, _ := yaml.Marshal(value)
-		out[doc.Content[i].Value] = strings.TrimRight(string(text), "\n")
-	}
-	return out
-}
-
-func flow(n *yaml.Node) {
-	n.Style |= yaml.FlowStyle
-	for _, c := range n.Content {
-		flow(c)
-	}
 }
