@@ -12,6 +12,19 @@ func (c *Reconciler) Pass(ctx context.Context, last map[MAC]time.Time) error {
 	return err
 }
 
+// Look is the part of a Pass that looks at the nodes, Step the one that takes rollouts on.
+func (c *Reconciler) Look(ctx context.Context, last map[MAC]time.Time) error {
+	err := c.look(ctx, last)
+	c.cuts.Wait()
+	return err
+}
+
+// Step: see Look.
+func (c *Reconciler) Step(ctx context.Context) error {
+	_, err := c.rollouts(ctx)
+	return err
+}
+
 // Watching lets the reconciler have been at work since then, as Run does.
 func (c *Reconciler) Watching(since time.Time) { c.began = since }
 

@@ -99,13 +99,21 @@ func (c *Reconciler) idle(ctx context.Context, tick <-chan time.Time, active boo
 	}
 }
 
-// pass checks every node that is due, and takes rollouts on; it reports whether one is active. last holds when
-// each node was checked before.
+// pass looks at the nodes and takes rollouts on; it reports whether one is active. last holds when each node
+// was checked before.
 func (c *Reconciler) pass(ctx context.Context, last map[MAC]time.Time) (active bool, err error) {
+	if err := c.look(ctx, last); err != nil {
+		return false, err
+	}
+	return c.rollouts(ctx)
+}
+
+// look checks every node that is due.
+func (c *Reconciler) look(ctx context.Context, last map[MAC]time.Time) error {
 	now := c.Registry.now()
 	tasks, silent, err := c.due(last, now)
 	if err != nil {
-		return false, err
+		return err
 	}
 	c.cut(ctx, now)
 	limit := c.Parallel
@@ -125,10 +133,10 @@ func (c *Reconciler) pass(ctx context.Context, last map[MAC]time.Time) (active b
 	wg.Wait()
 	for _, n := range silent {
 		if err := c.giveUp(ctx, n, now); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return c.rollouts(ctx)
+	return nil
 }
 
 // due gives the nodes to check now and those whose boot went silent.

@@ -59,8 +59,12 @@ func (r *Registry) stepRollout(tx Tx, pool string, watched time.Time) error {
 
 func (r *Registry) plan(tx Tx, p Pool, ro Rollout, watched time.Time) planner {
 	v := r.rolloutView(tx, p, watched)
-	if p.Image == ro.Image.String() || p.Image == ro.From.String() {
-		ro.Pin = p.Image // the operator pinned what it is about anyway
+	target := ro.From
+	if ro.State == RolloutRunning {
+		target = ro.Image
+	}
+	if p.Image == target.String() {
+		ro.Pin = p.Image // the operator pinned what is under way anyway
 	}
 	if p.Image != ro.Pin {
 		v.Superseded = fmt.Sprintf("the pool's image was changed to %s while the rollout went on: nodes boot that next time", pinned(p))
