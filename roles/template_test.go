@@ -156,6 +156,8 @@ func TestTemplateFields(t *testing.T) {
 		{`{{define "a"}}{{.X}}{{template "a" .}}{{end}}`, ""},
 		{"{{$x := .Pool}}{{$x = .Name}}{{$x.Y}}", ""},
 		{"{{$x := .Pool}}{{if true}}{{$x := .Name}}{{$x.Y}}{{end}}{{$x.Y}}", "line 1: .Y: a string has no such field\nline 1: .Y" + pool},
+		{"{{$x := .Pool}}{{range $x = .Peers}}{{$x.Y}}{{end}}{{$x.Y}}", ""},
+		{"{{$ = .Pool}}{{$.Y}}", ""},
 		{"{{or .Pool .Name}}{{(or .Pool .Name).X}}", ""},
 		{"{{len .Peers | printf \"%d\" | quote}}{{.Nmae | quote}}", "line 1: .Nmae: a file's data has no such field" + data},
 	} {

@@ -70,10 +70,11 @@ func (c *typer) node(n parse.Node, dot reflect.Type) {
 		c.list(n.ElseList, dot)
 	case *parse.RangeNode:
 		t := element(c.pipe(n.Pipe, dot))
-		if d := n.Pipe.Decl; len(d) > 0 {
-			c.vars[len(c.vars)-1].t = t
-			if len(d) > 1 {
-				c.vars[len(c.vars)-2].t = nil
+		for i, v := range n.Pipe.Decl {
+			if i == len(n.Pipe.Decl)-1 && !n.Pipe.IsAssign {
+				c.set(v.Ident[0], t)
+			} else {
+				c.set(v.Ident[0], nil) // the place in a list, the key of a map, or an older variable
 			}
 		}
 		c.list(n.List, t)
@@ -100,14 +101,24 @@ func (c *typer) pipe(p *parse.PipeNode, dot reflect.Type) reflect.Type {
 			c.vars = append(c.vars, variable{v.Ident[0], t})
 			continue
 		}
-		for i := range c.vars {
-			if c.vars[i].name == v.Ident[0] && c.vars[i].t != t {
-				c.vars[i].t = nil // now this, now that
-			}
+		if c.vars[c.find(v.Ident[0])].t != t {
+			c.set(v.Ident[0], nil) // now this, now that
 		}
 	}
 	return t
 }
+
+// find is the place of a variable, and that of $ for one that there is not, which no parser lets through.
+func (c *typer) find(name string) int {
+	for i := len(c.vars) - 1; i > 0; i-- {
+		if c.vars[i].name == name {
+			return i
+		}
+	}
+	return 0
+}
+
+func (c *typer) set(name string, t reflect.Type) { c.vars[c.find(name)].t = t }
 
 func (c *typer) command(cmd *parse.CommandNode, dot reflect.Type) reflect.Type {
 	var types []reflect.Type
@@ -135,11 +146,7 @@ func (c *typer) value(n parse.Node, dot reflect.Type) reflect.Type {
 	case *parse.FieldNode:
 		return c.chain(dot, n.Ident)
 	case *parse.VariableNode:
-		for i := len(c.vars) - 1; i >= 0; i-- {
-			if c.vars[i].name == n.Ident[0] {
-				return c.chain(c.vars[i].t, n.Ident[1:])
-			}
-		}
+		return c.chain(c.vars[c.find(n.Ident[0])].t, n.Ident[1:])
 	case *parse.ChainNode:
 		return c.chain(c.value(n.Node, dot), n.Field)
 	case *parse.PipeNode:
