@@ -2,9 +2,7 @@ package images
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,19 +16,16 @@ import (
 // order of a manifest. Directories come without their digest: sumTree knows it.
 type scanner struct {
 	dir string
-	// before is called for each path in order, by one goroutine, and what it gives goes to after with the
-	// path; nil for nothing.
-	before func(path string) string
-	// after is called by a worker when it has read a regular file; nil for nothing.
-	after func(w *scanWorker, e *entry, f *os.File, said string)
-	// dirs, when it is not nil, gets the directories as they were before any call of after.
+	// sharer is asked about each file before it is digested; nil for a look only.
+	sharer *sharer
+	// dirs, when it is not nil, gets the directories as they were before the sharer changed anything in them.
 	dirs *[]dirTimes
 }
 
-// dirTimes are a directory's times, which change when something in it is replaced.
+// dirTimes is a directory's time, which changes when something in it is replaced.
 type dirTimes struct {
-	path         string
-	atime, mtime unix.Timespec
+	path  string
+	mtime unix.Timespec
 }
 
 const (
@@ -39,16 +34,18 @@ const (
 	scanBatch = 64
 	// scanAhead bounds the batches under way, and with them the memory.
 	scanAhead = 64
-	// scanBuffer is what a worker reads at once. A file that fits is in memory as a whole for after.
-	scanBuffer = 1 << 20
+	// scanWorkers bounds the workers: a disk has no use for more.
+	scanWorkers = 8
 )
+
+func workers() int { return min(max(2, runtime.GOMAXPROCS(0)), scanWorkers) }
 
 // batch is what goes to a worker and comes back from it.
 type batch struct {
-	paths, said []string
-	entries     []entry
-	err         error
-	done        chan struct{}
+	entries []entry // with path and kind
+	said    []*entry
+	err     error
+	done    chan struct{}
 }
 
 // run calls fn for every entry, in order. The goroutines that it starts end before it returns.
@@ -61,11 +58,11 @@ func (s *scanner) run(ctx context.Context, fn func(*entry) error) error {
 		w := walker{scanner: s, ctx: ctx, work: work, inOrder: inOrder}
 		return w.walk()
 	})
-	for range max(2, runtime.GOMAXPROCS(0)) {
+	for range workers() {
 		g.Go(func() error { // ends when work is closed
-			w := &scanWorker{buf: make([]byte, scanBuffer)}
+			w := newScanWorker(ctx, s)
 			for b := range work {
-				b.err = s.read(ctx, w, b)
+				b.err = w.batch(b)
 				close(b.done)
 			}
 			return nil
@@ -108,7 +105,7 @@ func (w *walker) walk() error {
 			continue
 		}
 		if err == nil {
-			err = w.path(name, info.IsDir())
+			err = w.path(name, info.Mode().Type())
 		}
 		if err != nil {
 			return fmt.Errorf("images: %w", err)
@@ -117,24 +114,42 @@ func (w *walker) walk() error {
 	return w.hand()
 }
 
-func (w *walker) path(path string, isDir bool) error {
+func (w *walker) path(path string, kind fs.FileMode) error {
 	if w.next == nil {
-		w.next = &batch{done: make(chan struct{})}
+		w.next = &batch{done: make(chan struct{}), entries: make([]entry, 0, scanBatch)}
 	}
 	b := w.next
-	b.paths = append(b.paths, path)
-	if w.before != nil {
-		b.said = append(b.said, w.before(path))
+	b.entries = append(b.entries, entry{path: path, kind: kindOf(kind)})
+	if w.sharer != nil {
+		b.said = append(b.said, w.sharer.said(path))
 	}
-	if len(b.paths) == scanBatch {
+	if len(b.entries) == scanBatch {
 		if err := w.hand(); err != nil {
 			return err
 		}
 	}
-	if !isDir {
-		return nil
+	if kind.IsDir() {
+		return w.directory(path)
 	}
-	return w.directory(path)
+	return nil
+}
+
+func kindOf(mode fs.FileMode) byte {
+	switch mode {
+	case 0:
+		return 'f'
+	case fs.ModeDir:
+		return 'd'
+	case fs.ModeSymlink:
+		return 'l'
+	case fs.ModeDevice | fs.ModeCharDevice:
+		return 'c'
+	case fs.ModeDevice:
+		return 'b'
+	case fs.ModeNamedPipe:
+		return 'p'
+	}
+	return 's'
 }
 
 // directory reads a directory as a whole before it hands out anything in it.
@@ -145,14 +160,14 @@ func (w *walker) directory(path string) error {
 		if err := unix.Lstat(full, &st); err != nil {
 			return &fs.PathError{Op: "lstat", Path: full, Err: err}
 		}
-		*w.dirs = append(*w.dirs, dirTimes{path, st.Atim, st.Mtim})
+		*w.dirs = append(*w.dirs, dirTimes{path, st.Mtim})
 	}
 	names, err := os.ReadDir(full)
 	if err != nil {
 		return err
 	}
 	for _, d := range names {
-		if err := w.path(path+"/"+d.Name(), d.IsDir()); err != nil {
+		if err := w.path(path+"/"+d.Name(), d.Type()); err != nil {
 			return err
 		}
 	}
@@ -175,119 +190,4 @@ func (w *walker) hand() error {
 		}
 	}
 	return nil
-}
-
-// scanWorker is what one worker has for itself.
-type scanWorker struct {
-	buf []byte
-	// content is the last file's, when it fitted into buf as a whole.
-	content []byte
-	whole   bool
-	st      unix.Stat_t // of the last path
-	other   []byte      // for comparing; made when it is needed
-	line    []byte
-}
-
-// read fills in a batch.
-func (s *scanner) read(ctx context.Context, w *scanWorker, b *batch) error {
-	b.entries = make([]entry, len(b.paths))
-	for i, path := range b.paths {
-		said := ""
-		if s.before != nil {
-			said = b.said[i]
-		}
-		if err := s.readPath(ctx, w, &b.entries[i], path, said); err != nil {
-			return fmt.Errorf("images: %w", err)
-		}
-	}
-	return nil
-}
-
-// readPath reads one path, never following a link.
-func (s *scanner) readPath(ctx context.Context, w *scanWorker, e *entry, rel, said string) error {
-	full := filepath.Join(s.dir, rel)
-	if err := unix.Lstat(full, &w.st); err != nil {
-		return &fs.PathError{Op: "lstat", Path: full, Err: err}
-	}
-	st := &w.st
-	*e = entry{path: rel, mode: st.Mode & 0o7777, uid: st.Uid, gid: st.Gid}
-	var err error
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		e.kind = 'f'
-		return s.readFile(ctx, w, e, full, said)
-	case unix.S_IFDIR:
-		e.kind = 'd'
-	case unix.S_IFLNK:
-		e.kind = 'l'
-		e.target, err = os.Readlink(full)
-	case unix.S_IFCHR, unix.S_IFBLK:
-		e.kind = 'c'
-		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
-			e.kind = 'b'
-		}
-		e.major, e.minor = unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
-	case unix.S_IFIFO:
-		e.kind = 'p'
-	default:
-		e.kind = 's'
-	}
-	if err == nil {
-		e.xattrs, err = pathXattrs(full)
-	}
-	return err
-}
-
-func (s *scanner) readFile(ctx context.Context, w *scanWorker, e *entry, full, said string) error {
-	f, err := openNoAtime(full)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if e.xattrs, err = fileXattrs(f); err != nil {
-		return err
-	}
-	if e.size, err = w.sum(ctx, f, &e.sum); err != nil {
-		return err
-	}
-	if s.after != nil {
-		s.after(w, e, f, said)
-	}
-	return nil
-}
-
-// sum reads f to its end.
-func (w *scanWorker) sum(ctx context.Context, f *os.File, sum *[sha256.Size]byte) (int64, error) {
-	n, err := io.ReadFull(f, w.buf)
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		w.content, w.whole = w.buf[:n], true
-		*sum = sha256.Sum256(w.content)
-		return int64(n), nil
-	}
-	w.whole = false
-	h := sha256.New()
-	size := int64(0)
-	for n > 0 && err == nil {
-		h.Write(w.buf[:n])
-		size += int64(n)
-		if err = ctx.Err(); err == nil {
-			n, err = f.Read(w.buf)
-		}
-	}
-	if err != nil && err != io.EOF {
-		return 0, err
-	}
-	h.Sum(sum[:0])
-	return size, nil
-}
-
-// openNoAtime opens a regular file for reading; where that is allowed (to owner and root), its access time
-// stays, because writing 20,000 of them back costs more than reading the files.
-func openNoAtime(path string) (*os.File, error) {
-	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
-	f, err := os.OpenFile(path, flags|unix.O_NOATIME, 0)
-	if os.IsPermission(err) {
-		return os.OpenFile(path, flags, 0)
-	}
-	return f, err
 }

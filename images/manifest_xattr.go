@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,9 +11,8 @@ import (
 )
 
 // fileXattrs gives the extended attributes of an open file by name. A file system without them has none.
-func fileXattrs(f *os.File) ([]xattr, error) {
-	fd := int(f.Fd())
-	return readXattrs(f.Name(),
+func fileXattrs(fd int, path string) ([]xattr, error) {
+	return readXattrs(path,
 		func(to []byte) (int, error) { return unix.Flistxattr(fd, to) },
 		func(name string, to []byte) (int, error) { return unix.Fgetxattr(fd, name, to) })
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -50,8 +49,7 @@ type sharer struct {
 	newest  *os.File // its directory; nil: there is none
 	ref     Ref
 	reader  *manifestReader
-	line    string // the reader's, of path
-	path    string
+	next    *entry // the reader's last; nil behind the end
 	damaged struct {
 		sync.Mutex // for workers
 		said       []string
@@ -86,39 +84,48 @@ func (s *sharer) close() {
 	}
 }
 
-// advance reads the next line of the newest version's manifest.
+// advance reads the next line of the newest version's manifest. Behind a damaged one nothing is shared.
 func (s *sharer) advance() {
-	s.path = ""
-	if s.reader == nil || !s.reader.scan() {
+	s.next = nil
+	if s.reader == nil {
 		return
 	}
-	e, err := parseEntry(s.reader.line)
-	if err == nil {
-		s.path, s.line = e.path, s.reader.line
+	if e, err := s.reader.next(); err == nil {
+		s.next = &e
 	}
 }
 
-// said gives the newest version's line for path. The paths come in a manifest's order.
-func (s *sharer) said(path string) string {
-	for s.path != "" && comparePaths(s.path, path) < 0 {
+// said gives the newest version's entry for path; nil when it has none. The paths come in a manifest's order.
+func (s *sharer) said(path string) *entry {
+	for s.next != nil && comparePaths(s.next.path, path) < 0 {
 		s.advance()
 	}
-	if s.path == path {
-		return s.line
+	if s.next != nil && s.next.path == path {
+		return s.next
 	}
-	return ""
+	return nil
 }
 
-// offer shares a file with that of the same path in the newest version, where that is the same.
-func (s *sharer) offer(w *scanWorker, e *entry, f *os.File, said string) {
+// offer shares the file at hand with that of the same path in the newest version, where that is the same. It
+// does so before the file is digested: bytes that are equal to those of a file whose digest is known need not
+// be digested again. Should that file not have its digest any more, Verify finds both.
+func (s *sharer) offer(w *scanWorker, e, said *entry) bool {
 	e.own = e.size > 0
-	if !e.own || s.newest == nil || said == "" {
-		return
+	if !e.own || s.newest == nil || said == nil || said.size != e.size || !sameAttributes(e, said) {
+		return false
 	}
-	if w.line = e.appendTo(w.line[:0]); string(w.line) != said {
-		return
+	if err := s.share(w, e, candidate{s.newest, s.ref, e.path}); err != nil {
+		return false
 	}
-	e.own = !s.share(w, e, f, candidate{s.newest, s.ref, e.path})
+	e.sum, e.own = said.sum, false
+	return true
+}
+
+// digested is called with a file that offer did not share.
+func (s *sharer) digested(w *scanWorker, e, said *entry) {
+	if w.differs && e.sum == said.sum {
+		s.report(candidate{s.newest, s.ref, e.path}, errDiffers)
+	}
 }
 
 // candidate is a published file that may be the same as a new one.
@@ -128,34 +135,40 @@ type candidate struct {
 	path string
 }
 
-// share replaces the file e, which is open, by the candidate, whose manifest says that it is the same. It
-// reports false when the file stays as it is, for whatever reason.
-func (s *sharer) share(w *scanWorker, e *entry, f *os.File, c candidate) bool {
+// share replaces the file at hand, e, by the candidate, which has its size and attributes by its manifest. When
+// it fails the file stays as it is; w.differs says that the bytes were others.
+func (s *sharer) share(w *scanWorker, e *entry, c candidate) error {
+	w.differs = false
 	how := s.how.Load()
 	if how == shareNothing || how == shareLinks && mustBeOwn(e.path) {
-		return false
+		return errNotShared
 	}
 	old, err := openCandidate(c)
 	if err != nil {
-		return false // removed meanwhile
+		return err // removed meanwhile
 	}
-	defer old.Close()
-	var was, st unix.Stat_t
-	if unix.Fstat(int(old.Fd()), &was) != nil || unix.Fstat(int(f.Fd()), &st) != nil {
-		return false
+	defer unix.Close(old)
+	var was unix.Stat_t
+	if err := unix.Fstat(old, &was); err != nil {
+		return err
 	}
-	if was.Dev == st.Dev && was.Ino == st.Ino {
-		return true
+	if was.Mtim.Sec != w.st.Mtim.Sec {
+		return errNotShared // the manifest does not tell times, but a node sees them
 	}
-	if was.Mtim.Sec != st.Mtim.Sec {
-		return false // the manifest does not tell times, but a node sees them
+	if err := w.compare(e, old, &was); err != nil {
+		if w.differs = errors.Is(err, errDiffers); !w.differs && !errors.Is(err, errNotShared) {
+			s.report(c, err)
+		}
+		return err
 	}
-	if what := w.compare(e, f, old, &was); what != "" {
-		s.report(c, what)
-		return false
+	if was.Dev == w.st.Dev && was.Ino == w.st.Ino {
+		return nil
 	}
-	return s.replace(e, &st, old)
+	return s.replace(w, e, old)
 }
+
+// errNotShared says that a file stays as it is, for a reason that is nobody's concern.
+var errNotShared = errors.New("not shared")
 
 // mustBeOwn says whether a file must have one name only.
 func mustBeOwn(path string) bool {
@@ -163,44 +176,46 @@ func mustBeOwn(path string) bool {
 }
 
 // report notes a published file that is not what its manifest says.
-func (s *sharer) report(c candidate, what string) {
+func (s *sharer) report(c candidate, what error) {
 	s.catalog.logger().Warn("a published file is damaged and not shared", "image", c.ref.String(), "path", c.path, "err", what)
 	s.damaged.Lock()
 	defer s.damaged.Unlock()
-	s.damaged.said = append(s.damaged.said, fmt.Sprintf("%s is damaged (%q %s): muster image verify %s", c.ref, c.path, what, c.ref))
+	s.damaged.said = append(s.damaged.said, fmt.Sprintf("%s is damaged (%q %v): muster image verify %s", c.ref, c.path, what, c.ref))
 }
 
-// replace puts the old file in the place of e.
-func (s *sharer) replace(e *entry, st *unix.Stat_t, old *os.File) bool {
+// replace puts the old file in the place of the one at hand.
+func (s *sharer) replace(w *scanWorker, e *entry, old int) error {
 	own := filepath.Join(s.partial, e.path)
 	// In the same directory: a rename across directories takes a lock of the whole file system.
 	tmp := filepath.Join(filepath.Dir(own), fmt.Sprintf(".muster-share-%d", s.temps.Add(1)))
 	if how := s.how.Load(); how == shareUnknown || how == shareClones {
-		err := clone(tmp, old, e, st)
+		err := clone(tmp, old, e, &w.st)
 		if err == nil {
 			s.how.CompareAndSwap(shareUnknown, shareClones)
 			return renameOver(tmp, own)
 		}
 		if how == shareClones || !cannotClone(err) {
-			return false
+			return err
 		}
 		s.how.CompareAndSwap(shareUnknown, shareLinks)
 	}
 	if mustBeOwn(e.path) {
-		return false
+		return errNotShared
 	}
-	err := linkFile(old, tmp)
-	if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) {
-		s.how.Store(shareNothing)
+	if err := linkFile(old, tmp); err != nil {
+		if errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EOPNOTSUPP) {
+			s.how.Store(shareNothing)
+		}
+		return err
 	}
-	return err == nil && renameOver(tmp, own)
+	return renameOver(tmp, own)
 }
 
 // shareTree digests the partial directory and shares what it can on the way. The entries come with all
 // digests.
 func (s *sharer) shareTree(ctx context.Context) (entries []entry, digest string, err error) {
 	var dirs []dirTimes
-	sc := scanner{dir: s.partial, before: s.said, after: s.offer, dirs: &dirs}
+	sc := scanner{dir: s.partial, sharer: s, dirs: &dirs}
 	err = sc.run(ctx, func(e *entry) error {
 		entries = append(entries, *e)
 		return nil
@@ -237,6 +252,3 @@ func (c *Catalog) logger() *slog.Logger {
 	}
 	return c.Logger
 }
-
-// shareTemp says whether a name is one that replace made.
-func shareTemp(name string) bool { return strings.HasPrefix(name, ".muster-share-") }

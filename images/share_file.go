@@ -3,7 +3,6 @@ package images
 import (
 	"bytes"
 	"errors"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -13,7 +12,7 @@ import (
 
 // openCandidate opens a published file without leaving its version's directory, however its tree may have
 // been tampered with.
-func openCandidate(c candidate) (*os.File, error) {
+func openCandidate(c candidate) (int, error) {
 	how := unix.OpenHow{
 		Flags:   unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOATIME | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS,
@@ -23,65 +22,41 @@ func openCandidate(c candidate) (*os.File, error) {
 		how.Flags &^= unix.O_NOATIME
 		fd, err = unix.Openat2(int(c.dir.Fd()), c.path, &how)
 	}
-	if err != nil {
-		return nil, &os.PathError{Op: "openat2", Path: c.path, Err: err}
-	}
-	return os.NewFile(uintptr(fd), c.path), nil
+	return fd, err
 }
 
-// compare says how the old file differs from f, of which e and, while it is small, w.content are what was
-// read; empty when it does not.
-func (w *scanWorker) compare(e *entry, f, old *os.File, was *unix.Stat_t) string {
+// errDiffers says that two files have different bytes.
+var errDiffers = errors.New("has another content")
+
+// compare fails when the old file differs from that at hand, e: with errDiffers in the bytes, or with what its
+// manifest did not say.
+func (w *scanWorker) compare(e *entry, old int, was *unix.Stat_t) error {
 	if was.Mode&unix.S_IFMT != unix.S_IFREG || was.Mode&0o7777 != e.mode || was.Uid != e.uid || was.Gid != e.gid || was.Size != e.size {
-		return "has another mode, owner or size"
+		return errors.New("has another mode, owner or size")
 	}
-	if xattrs, err := fileXattrs(old); err != nil || !slices.Equal(xattrs, e.xattrs) {
-		return "has other extended attributes"
+	if xattrs, err := fileXattrs(old, e.path); err != nil || !slices.Equal(xattrs, e.xattrs) {
+		return errors.New("has other extended attributes")
 	}
 	if w.other == nil {
 		w.other = make([]byte, scanBuffer)
 	}
-	if w.whole {
-		n, err := io.ReadFull(old, w.other)
-		if err == nil || n == 0 && err != io.EOF || !bytes.Equal(w.other[:n], w.content) {
-			return "has another content"
+	for offset := int64(0); offset < e.size; offset += int64(w.n) {
+		if err := errors.Join(w.ctx.Err(), w.load(offset)); err != nil {
+			return errNotShared
 		}
-		return ""
+		n, err := readAt(old, w.other, offset, was.Size)
+		if err != nil {
+			return err // a bad block
+		}
+		if w.n == 0 || !bytes.Equal(w.buf[:w.n], w.other[:n]) {
+			return errDiffers
+		}
 	}
-	same, err := w.equal(f, old)
-	switch {
-	case err != nil:
-		return "cannot be read: " + err.Error()
-	case !same:
-		return "has another content"
-	}
-	return ""
-}
-
-// equal reads both files from their beginning.
-func (w *scanWorker) equal(f, old *os.File) (bool, error) {
-	for offset := int64(0); ; {
-		n, err := f.ReadAt(w.buf, offset)
-		if err != nil && err != io.EOF {
-			return false, err
-		}
-		m, oldErr := old.ReadAt(w.other, offset)
-		if oldErr != nil && oldErr != io.EOF {
-			return false, oldErr
-		}
-		if !bytes.Equal(w.buf[:n], w.other[:m]) {
-			return false, nil
-		}
-		if err == io.EOF {
-			return oldErr == io.EOF, nil
-		}
-		offset += int64(n)
-	}
+	return nil
 }
 
 // linkFile gives an open file one more name. It is the file that was compared, whatever has its old name now.
-func linkFile(old *os.File, name string) error {
-	fd := int(old.Fd())
+func linkFile(fd int, name string) error {
 	err := unix.Linkat(fd, "", unix.AT_FDCWD, name, unix.AT_EMPTY_PATH)
 	if errors.Is(err, unix.ENOENT) { // removed meanwhile; or not root
 		err = unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), unix.AT_FDCWD, name, unix.AT_SYMLINK_FOLLOW)
@@ -90,14 +65,14 @@ func linkFile(old *os.File, name string) error {
 }
 
 // clone makes name a reflink of old, with the attributes and times of e. On an error there is no such file.
-func clone(name string, old *os.File, e *entry, st *unix.Stat_t) error {
+func clone(name string, old int, e *entry, st *unix.Stat_t) error {
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	fd := int(f.Fd())
-	err = unix.IoctlFileClone(fd, int(old.Fd()))
+	err = unix.IoctlFileClone(fd, old)
 	if err == nil {
 		err = unix.Fchown(fd, int(e.uid), int(e.gid))
 	}
@@ -130,10 +105,10 @@ func cannotClone(err error) bool {
 }
 
 // renameOver puts tmp in the place of own; otherwise tmp goes.
-func renameOver(tmp, own string) bool {
-	if err := unix.Rename(tmp, own); err != nil {
+func renameOver(tmp, own string) error {
+	err := unix.Rename(tmp, own)
+	if err != nil {
 		_ = os.Remove(tmp)
-		return false
 	}
-	return true
+	return err
 }

@@ -5,12 +5,12 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // searchOthers looks in every version of every image for files that share nothing yet: those of the same
@@ -122,9 +122,9 @@ func (q *search) shareAll(ctx context.Context, found []match) error {
 		}
 		return nil
 	})
-	for range max(2, runtime.GOMAXPROCS(0)) {
+	for range workers() {
 		g.Go(func() error {
-			w := &scanWorker{buf: make([]byte, scanBuffer)} // nothing is in it: files are read twice
+			w := newScanWorker(ctx, nil)
 			for m := range work {
 				q.shareMatch(w, m)
 			}
@@ -147,12 +147,15 @@ func (q *search) shareAll(ctx context.Context, found []match) error {
 }
 
 func (q *search) shareMatch(w *scanWorker, m match) {
-	f, err := openNoAtime(filepath.Join(q.partial, m.e.path))
-	if err != nil {
+	if w.open(filepath.Join(q.partial, m.e.path)) != nil {
 		return
 	}
-	defer f.Close()
-	m.e.own = !q.share(w, m.e, f, m.c)
+	defer unix.Close(w.fd)
+	err := q.share(w, m.e, m.c)
+	if w.differs {
+		q.report(m.c, err) // both have the same digest
+	}
+	m.e.own = err != nil
 }
 
 // lineFields gives a line's kind, the digest of a file or directory, and what begins with the quoted path.
