@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,12 +48,10 @@ func (w *world) obey(ctx context.Context) error {
 			switch {
 			case n.Restart != "":
 				err = w.boot(n.MAC.String(), true)
-				busy = true
-			case n.State == roles.StateReady:
+			case w.up(n):
 				err = w.speak(ctx, n)
-			case n.State == roles.StateBooting:
-				busy = true
 			}
+			busy = busy || n.State == roles.StateBooting
 			if err != nil && ctx.Err() == nil {
 				return err
 			}
@@ -62,6 +62,31 @@ func (w *world) obey(ctx context.Context) error {
 		time.Sleep(5 * time.Millisecond)
 	}
 	return nil
+}
+
+// up reports whether a node's system runs, healthy or not.
+func (w *world) up(n roles.Node) bool {
+	b, err := w.reg.Boot(n.MAC.String(), 0)
+	return err == nil && slices.Contains([]roles.Step{roles.StepSwitchRoot, roles.StepHealth, roles.StepReady}, b.Step)
+}
+
+// spoken waits until the agent of every node that serves has spoken in its latest boot.
+func (w *world) spoken() error {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		nodes, err := w.reg.Nodes()
+		if err != nil {
+			return err
+		}
+		w.mu.Lock()
+		silent := slices.DeleteFunc(nodes, func(n roles.Node) bool { return n.State != roles.StateReady || w.spoke[n.MAC] == n.Boot })
+		w.mu.Unlock()
+		if len(silent) == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the agent of %s has not spoken", silent[0].MAC)
+		}
+	}
 }
 
 // speak plays a node's own agent: it says which files it has, and fetches them when it is asked to.
@@ -76,6 +101,9 @@ func (w *world) speak(ctx context.Context, n roles.Node) error {
 	if _, err := w.reg.Present(ctx, n.MAC, claimKey, n.Files); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	w.spoke[n.MAC] = n.Boot
+	w.mu.Unlock()
 	if !n.Sync {
 		return nil
 	}

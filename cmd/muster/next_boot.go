@@ -92,7 +92,7 @@ func (i nextImage) of(slot string) string {
 		return i.image
 	}
 	for _, s := range r.Slots {
-		if s.Name == slot && r.State == roles.RolloutRunning && (s.State == "restarting" || s.State == "done") {
+		if s.Name == slot && r.State == roles.RolloutRunning && (s.State == slotRestarting || s.State == "done") {
 			return r.Image.String()
 		}
 	}

@@ -82,7 +82,7 @@ func (p *program) newNodeSyncCommand() *cobra.Command {
 	return cmd
 }
 
-// syncable are the MACs of the ready nodes, of one pool or of all ("").
+// syncable are the ready nodes, of one pool or of all ("").
 func syncable(ctx context.Context, c *api.Client, pool string) ([]string, error) {
 	if pool != "" {
 		if _, err := c.Pool(ctx, pool); err != nil {
@@ -93,7 +93,7 @@ func syncable(ctx context.Context, c *api.Client, pool string) ([]string, error)
 	var out []string
 	for _, n := range nodes {
 		if n.State == roles.StateReady && (pool == "" || n.Pool == pool) {
-			out = append(out, n.MAC.String())
+			out = append(out, nodeName(n))
 		}
 	}
 	return out, err

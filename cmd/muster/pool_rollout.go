@@ -154,37 +154,54 @@ func (p *program) rollout(cmd *cobra.Command, c *api.Client, out *output, wait b
 // rolloutLog writes what changes in a rollout, a line for each.
 type rolloutLog struct {
 	w     io.Writer
-	begun bool
 	why   string
-	slots map[string]string
+	slots map[string]roles.RolloutSlot // nil before the first
 }
 
 // add writes what is new in r, with times from its start.
 func (l *rolloutLog) add(r roles.Rollout) {
-	if !l.begun {
-		l.begun, l.slots = true, map[string]string{}
+	if l.slots == nil {
+		l.slots = map[string]roles.RolloutSlot{}
 		fmt.Fprintf(l.w, "rollout of %s to pool %s, from %s: %s, canary %d, batches of %d, at most %s each\n",
 			r.Image, r.Pool, r.From, plural(len(r.Slots), "node"), r.Canary, r.Batch, short(time.Duration(r.Timeout)))
 	}
 	for _, s := range r.Slots {
-		if s.State != l.slots[s.Name] && (s.State != slotPending || l.slots[s.Name] != "") {
-			fmt.Fprintf(l.w, "%8s  %-10s  %s\n", seconds(max(s.Since.Sub(r.Started), 0)), printable(s.Name), slotText(s.State, r))
+		before := l.slots[s.Name]
+		l.slots[s.Name] = s
+		// One that restarts a second time was something else between, which this client has not seen.
+		if s.State != before.State && (s.State != slotPending || before.State != "") || s.State == slotRestarting && !s.Since.Equal(before.Since) {
+			l.line(seconds(max(s.Since.Sub(r.Started), 0)), s.Name, slotText(s.State, r))
 		}
-		l.slots[s.Name] = s.State
 	}
 	// How it ended is told at the end.
 	if r.Why != "" && r.Why != l.why && r.Ended.IsZero() {
-		fmt.Fprintf(l.w, "%8s  %-10s  %s\n", "", "", printable(r.Why))
+		more := r.Why
+		if l.why != "" {
+			more = strings.TrimPrefix(more, l.why+"; ")
+		}
+		l.line("", "", more)
 	}
 	l.why = r.Why
 }
 
-// slotPending is the state of a slot whose turn has not come.
-const slotPending = "pending"
+func (l *rolloutLog) line(at, slot, what string) {
+	fmt.Fprintf(l.w, "%8s  %-10s  %s\n", at, printable(slot), printable(what))
+}
+
+// States of a slot in a rollout: its turn has not come; its node was asked to restart, and is not ready yet.
+const (
+	slotPending    = "pending"
+	slotRestarting = "restarting"
+)
 
 // slotText is a slot's part in a rollout, for people.
 func slotText(state string, r roles.Rollout) string {
 	switch state {
+	case slotRestarting:
+		if r.State != roles.RolloutRunning {
+			return "restarting with " + r.From.String()
+		}
+		return "restarting with " + r.Image.String()
 	case "done":
 		return "ready with " + r.Image.String()
 	case "back":

@@ -20,8 +20,7 @@ func busyTree(t *testing.T) string {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: a sandbox mounts")
 	}
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
+	if _, err := exec.LookPath("busybox"); err != nil {
 		t.Skip("needs busybox: a root file system is made of it")
 	}
 	tree := filepath.Join(t.TempDir(), "7", "tree")
@@ -30,10 +29,7 @@ func busyTree(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	b, err := os.ReadFile(busybox)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(tree, "bin/busybox"), b, 0o755)
-	}
+	err := copyBusybox(filepath.Join(tree, "bin/busybox"))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(tree, "etc/motd"), []byte("hi\n"), 0o644)
 	}
@@ -44,6 +40,22 @@ func busyTree(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return tree
+}
+
+// copyBusybox copies the static busybox of this machine.
+func copyBusybox(to string) error {
+	from, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 func inSandbox(t *testing.T, tree, script string) (stdout string, err error) {

@@ -36,6 +36,8 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 //	later DURATION     the clock moves
 //	machines [IMAGE]   from here on machines restart when they are asked to, their agents fetch files, and health
 //	                   checks are made; they fail with IMAGE
+//	agents             the agents of all nodes that serve have spoken
+//	busybox FILE       copy busybox there
 //	catalog            images are real from here on, in $WORK/data/images; a build copies $WORK/seed
 //	serve              a server runs from here on
 func TestScripts(t *testing.T) {
@@ -58,6 +60,8 @@ func TestScripts(t *testing.T) {
 					ts.Fatalf("exit code %d, want %s", w.code, args[0])
 				}
 			},
+			"agents":  func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).spoken()) },
+			"busybox": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(copyBusybox(ts.MkAbs(args[0]))) },
 			"catalog": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).catalog()) },
 			"machines": func(ts *testscript.TestScript, _ bool, args []string) {
 				worldOf(ts).machines(strings.Join(args, ""))
@@ -104,8 +108,9 @@ type world struct {
 	bakery *images.Builder // nil while images are those of the shelf
 	reg    *roles.Registry
 	store  *state.Store
-	mu     sync.Mutex // guards at
+	mu     sync.Mutex // guards at and spoke
 	at     time.Time
+	spoke  map[roles.MAC]uint64 // the boot in which a node's agent last spoke
 	code   int
 	stop   func()
 }
@@ -125,7 +130,7 @@ func (w *world) later(d time.Duration) time.Time {
 }
 
 func newWorld(socket string) *world {
-	w := &world{socket: socket, images: shelf{}, store: state.OpenMemory(), at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
+	w := &world{socket: socket, images: shelf{}, store: state.OpenMemory(), spoke: map[roles.MAC]uint64{}, at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
 	w.reg = &roles.Registry{
 		Store: w.store, Images: w, Now: w.clock,
 		Power: map[string]roles.Driver{"lab": switchboard{}},

@@ -30,6 +30,9 @@ func (shelf) List() (out []images.Image, _ error) {
 	return out, nil
 }
 
+// SetCurrent changes nothing: what is on the shelf stays as it is.
+func (shelf) SetCurrent(images.Ref) error { return nil }
+
 func (shelf) Find(ref images.Ref) (images.Image, error) {
 	switch {
 	case ref.Version == 0:
@@ -56,10 +59,19 @@ for a; do case $a in /*) tree=$a ;; esac; done
 echo "I: downloading packages with apt..."
 mkdir -p "$tree/etc" "$tree/boot" "$tree/var/cache/apt/archives" "$tree/usr/lib/modules/%[1]s/kernel"
 cp -a '%[2]s/seed/.' "$tree"
+echo 'root:*:1::::::' >"$tree/etc/shadow"
 echo 'ID=debian' >"$tree/usr/lib/os-release"
 echo kernel >"$tree/boot/vmlinuz-%[1]s"
 echo module >"$tree/usr/lib/modules/%[1]s/kernel/nfs.ko"
 echo 'kernel/nfs.ko:' >"$tree/usr/lib/modules/%[1]s/modules.dep"
+`
+
+// configYAML is the configuration of a server with these images.
+const configYAML = `data: %s/data
+dhcpd:
+  interfaces: [eth1]
+  subnets:
+  - {subnet: 10.77.0.0/24, range: 10.77.0.100-10.77.0.199}
 `
 
 // catalog makes the world's images real: built by images.Builder, of files that the script has.
@@ -75,6 +87,9 @@ func (w *world) catalog() error {
 	}
 	w.images = w.bakery.Catalog
 	if err := os.WriteFile(w.bakery.Agent, []byte("agent"), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "muster.yaml"), fmt.Appendf(nil, configYAML, w.dir), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(w.bakery.Mmdebstrap, fmt.Appendf(nil, debstrap, shelfKernel, w.dir), 0o755)

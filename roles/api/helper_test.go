@@ -38,14 +38,19 @@ func newRegistry(t *testing.T) *roles.Registry {
 func declared(t *testing.T) *roles.Registry {
 	t.Helper()
 	r := newRegistry(t)
-	d, err := declare.Parse([]byte(rackYAML), "rack.yaml")
+	apply(t, r, rackYAML)
+	return r
+}
+
+func apply(t *testing.T, r *roles.Registry, yaml string) {
+	t.Helper()
+	d, err := declare.Parse([]byte(yaml), "rack.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Apply(t.Context(), d, roles.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	return r
 }
 
 // serve runs s on a socket and on a loopback port until the test ends, and gives a client of each.

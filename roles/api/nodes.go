@@ -91,8 +91,7 @@ func (s *Server) syncNode(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	// By MAC: the slot may have got another occupant.
-	n, err = s.Rack.SyncNode(r.Context(), n.MAC.String())
+	n, err = s.Rack.SyncNode(r.Context(), r.PathValue("key"))
 	return SyncStatus{Node: n, Wanted: want.Revision}, err
 }
 

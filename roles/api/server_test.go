@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"muster/images"
 	"muster/roles"
 )
 
@@ -95,7 +97,7 @@ func TestListings(t *testing.T) {
 // TestEmptyListings: an array is never null.
 func TestEmptyListings(t *testing.T) {
 	s := &Server{Rack: newRegistry(t)}
-	for _, path := range []string{"nodes", "pools", "slots", "roles", "images", "leases", "events"} {
+	for _, path := range []string{"nodes", "pools", "slots", "roles", "images", "secrets", "leases", "events"} {
 		if w := do(s, "GET", "/v1/"+path); w.Code != 200 || w.Body.String() != "[]\n" {
 			t.Errorf("%s: %d %q, want []", path, w.Code, w.Body)
 		}
@@ -129,12 +131,55 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/images/Web", "", 400, `Web`},
 		{"GET", "/v1/images/web", "", 404, `no images`},
 		{"POST", "/v1/images/web/build", "", 404, `builds no images`},
+		{"POST", "/v1/images/shop/import", "{}", 404, `imports no images`},
+		{"POST", "/v1/images/web:7/publish", "", 404, `no images`},
+		{"POST", "/v1/images/prune", "{}", 404, `no images`},
+		{"POST", "/v1/images/prune", "", 400, `no body`},
+		{"DELETE", "/v1/images/web:0", "", 400, `web:0`},
+		{"POST", "/v1/nodes/web-01/restart", "", 400, `no body`},
+		{"POST", "/v1/nodes/web-01/restart", "{}", 404, `web-01`},
+		{"POST", "/v1/pools/web/rollout", `{"timeout": "soon"}`, 400, `soon`},
+		{"PUT", "/v1/secrets/pool/web", "", 404, `there is no`},
 		{"GET", "/v1/doctor", "", 404, `no doctor`},
 	} {
 		w := httptest.NewRecorder()
 		s.Handler().ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))
 		e := readError(w.Result())
 		if w.Code != tt.status || !strings.Contains(e.Message, tt.want) || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s: %d %q, want %d and %q", tt.method, tt.path, w.Code, e.Message, tt.status, tt.want)
+		}
+	}
+}
+
+// TestBadImageRequests: with a catalog.
+func TestBadImageRequests(t *testing.T) {
+	s := &Server{Rack: declared(t), Images: &keptImages{}, Import: func(context.Context, string, images.Recipe, func(BuildProgress)) (images.Image, error) {
+		panic("not to be called")
+	}}
+	for _, tt := range []struct {
+		method, path, body string
+		status             int
+		want               string
+	}{
+		{"POST", "/v1/images/web:8/publish", "", 404, `web:8`},
+		{"POST", "/v1/images/web:7/rollback", "", 400, `publish it`},
+		{"GET", "/v1/images/web:8/verify", "", 404, `web:8`},
+		{"GET", "/v1/images/web:7/diff", "", 400, `to= is missing`},
+		{"GET", "/v1/images/web:7/diff?to=Web", "", 400, `Web`},
+		{"GET", "/v1/images/web:7/log?tail=0", "", 400, `tail`},
+		{"POST", "/v1/images/web:8/pack", "", 404, `web:8`},
+		{"DELETE", "/v1/images/web", "", 400, `names no version \(web:7 is current\)`},
+		{"DELETE", "/v1/images/web:8", "", 404, `web:8`},
+		{"POST", "/v1/images/prune", `{"name": "web:7"}`, 400, `web:7`},
+		{"POST", "/v1/images/prune", `{"keep": -1}`, 400, `keep`},
+		{"POST", "/v1/images/Web/import", `{"from": "tar:/x"}`, 400, `Web`},
+		{"POST", "/v1/images/web/import", `{}`, 400, `no from`},
+		{"POST", "/v1/images/web/import", `{"form": "tar:/x"}`, 400, `form`},
+	} {
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body)))
+		e := readError(w.Result())
+		if w.Code != tt.status || !regexp.MustCompile(tt.want).MatchString(e.Message) {
 			t.Errorf("%s %s: %d %q, want %d and %q", tt.method, tt.path, w.Code, e.Message, tt.status, tt.want)
 		}
 	}
