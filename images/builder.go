@@ -139,8 +139,10 @@ func (w *build) run(ctx context.Context) (Image, error) {
 		return Image{}, err
 	}
 	w.progress.enter(StageTree, "copying the overlay, enabling services")
-	if err := w.forgetKeys(ctx, tree); err != nil {
-		return Image{}, err
+	if w.recipe.From == "" {
+		if err := errors.Join(drop(ctx, tree), w.forgetKeys(ctx, tree)); err != nil {
+			return Image{}, err
+		}
 	}
 	if err := dress(ctx, tree, w.img.Ref, w.recipe, w.sources, w.overlays(), w.log); err != nil {
 		return Image{}, err

@@ -114,12 +114,6 @@ const (
 	tries           = 3
 )
 
-// dropped are paths that no node reads; licences stay.
-var dropped = []string{
-	"/usr/share/man/*", "/usr/share/info/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/lintian/*",
-	"/usr/share/bug/*",
-}
-
 // linkDebs is a script that brings the files of its arguments into the directory $0. Another build may remove
 // one of them in the meantime: that is no failure.
 const linkDebs = `cp -n -l -t "$0" "$@" 2>/dev/null || cp -n -p -t "$0" "$@" 2>/dev/null || true`
@@ -138,6 +132,9 @@ func (d debstrap) command() *exec.Cmd {
 		"--dpkgopt=force-unsafe-io",
 		// Sources name their keys; looking through the host's for them takes a second.
 		"--skip=essential/unlink,cleanup/apt/cache,check/signed-by",
+		// After the extraction of Debian's essential packages: before it, mmdebstrap would send each through a
+		// filter of its own, which costs a third of the whole build. What they bring is removed later.
+		"--extract-hook=printf %s " + quote(dpkgFilter()) + ` >"$1/` + filterFile + `"`,
 		// Packages' scripts copy the host's name and domain into their configuration.
 		"--essential-hook=echo " + buildHost + ` >"$1/etc/hostname"; echo 127.0.0.1 ` + buildHost + ` >"$1/etc/hosts"`,
 		// Links instead of copies where cache and tree share a file system; apt checks what it finds.
@@ -147,10 +144,7 @@ func (d debstrap) command() *exec.Cmd {
 	for _, o := range hostAptOptions() {
 		args = append(args, "--aptopt="+o)
 	}
-	for _, p := range dropped {
-		args = append(args, "--dpkgopt=path-exclude="+p)
-	}
-	args = append(args, "--dpkgopt=path-include=/usr/share/doc/*/copyright", d.suite, d.tree)
+	args = append(args, d.suite, d.tree)
 	cmd := exec.Command(d.program, append(args, d.sources...)...)
 	cmd.Env = append(os.Environ(),
 		"LC_ALL=C.UTF-8",

@@ -71,12 +71,9 @@ func holdsKey(path string) (bool, error) {
 }
 
 // forgetKeys removes the keys that packages' scripts made while they were installed (of unbound, dovecot, the
-// snake oil of ssl-cert…): those that look like private keys and that no package brought. An imported root is
-// left as it is: its keys are somebody's intention, and the log names them.
+// snake oil of ssl-cert…): those that look like private keys and that no package brought. It is not for an
+// imported root: its keys are somebody's intention, and the log names them.
 func (w *build) forgetKeys(ctx context.Context, tree string) error {
-	if w.recipe.From != "" {
-		return nil
-	}
 	keys, err := privateKeys(ctx, tree)
 	if err != nil || len(keys) == 0 {
 		return err
