@@ -26,13 +26,14 @@ func (a *applier) checkFiles(d Declaration) {
 	if len(changed) == 0 {
 		return
 	}
-	used := map[string]bool{}
 	for p := range a.tx.Pools().All() {
 		role, err := a.effective(a.tx, p.Role)
 		if err != nil {
 			continue // said by check
 		}
-		used[role.Name] = true
+		if len(a.faults) > faultsMax {
+			return
+		}
 		ofRole, ofPool := changed["role "+role.Name], changed["pool "+p.Name]
 		for _, f := range a.sample(a.tx, p, role) {
 			switch {
@@ -56,6 +57,9 @@ func (a *applier) checkFiles(d Declaration) {
 		a.kinds(role)
 	}
 }
+
+// faultsMax ends the search: each may have taken a loop without an end to find, and the store waits.
+const faultsMax = 20
 
 // flaw is what does not work about a role's files or secrets.
 type flaw struct {
@@ -99,7 +103,7 @@ func (a *applier) faultOfRole(d Declaration, role Role, f flaw) {
 
 // sample tries what a role makes for the first and the last slot of a pool.
 func (r *Registry) sample(tx Tx, p Pool, role Role) (out []flaw) {
-	if p.Slots() < 1 {
+	if p.Slots() < 1 || len(role.Files)+len(role.Secrets) == 0 {
 		return nil
 	}
 	out = role.misuses()

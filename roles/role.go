@@ -35,7 +35,8 @@ type Role struct {
 	Volumes []VolumeMount `yaml:"volumes,omitempty" json:"volumes,omitempty"`
 	// State lists directories that belong to the slot: they persist and move with it to a replacement.
 	State []string `yaml:"state,omitempty" json:"state,omitempty"`
-	// Vars are values for the role's files; a pool's override them one by one.
+	// Vars are values for the role's files; a pool's override them one by one. They are listed and exported:
+	// what nobody may see is a secret.
 	Vars Vars `yaml:"vars,omitempty" json:"vars,omitempty"`
 	// Files are written into a node when it boots, rendered for its slot. A declared role's files replace
 	// the library's of the same path and add to the others.

@@ -40,7 +40,8 @@ type SecretSpec struct {
 	// Length of a password in letters, of a key in bytes; zero means 24 and 32.
 	Length int `yaml:"length,omitempty" json:"length,omitempty"`
 	// Names are the DNS names of a certificate, as templates over FileData; empty means the slot's FQDN or,
-	// for a pool, the pool's name and all of its members. Those of a pool see the data of its first slot.
+	// for a pool, the pool's name and all of its members. Those of a pool see the data of its first slot. A
+	// certificate that is made keeps the names that it has until it is rotated.
 	Names []string `yaml:"names,omitempty" json:"names,omitempty"`
 }
 

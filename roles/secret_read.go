@@ -13,8 +13,9 @@ import (
 // secretMax bounds a value that an operator sets: a key with a long chain of certificates.
 const secretMax = 256 << 10
 
-// read checks that value is a secret of s's kind, and gives it in its usual form.
-func (s SecretSpec) read(value []byte, now time.Time) (private []byte, public string, warnings []string, err error) {
+// read checks that value is a secret of s's kind, and gives it in its usual form. Names are those that a
+// certificate should have.
+func (s SecretSpec) read(value []byte, names []string, now time.Time) (private []byte, public string, warnings []string, err error) {
 	if len(value) > secretMax {
 		return nil, "", nil, fmt.Errorf("a value has at most %d KiB", secretMax>>10)
 	}
@@ -24,7 +25,7 @@ func (s SecretSpec) read(value []byte, now time.Time) (private []byte, public st
 	case SecretSSH:
 		private, public, err = readSSHKey(value)
 	case SecretTLS:
-		return readCertificate(value, now)
+		return readCertificate(value, names, now)
 	default:
 		private, err = readPassword(value)
 	}

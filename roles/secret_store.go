@@ -68,27 +68,37 @@ func (r *Registry) mint(tx Tx, spec SecretSpec, key, image string, now time.Time
 	return r.make(tx, spec, key, image, now)
 }
 
-func (r *Registry) make(tx Tx, spec SecretSpec, key, image string, now time.Time) (Secret, error) {
-	scope, owner, _, _ := splitKey(key)
-	var names []string
-	if spec.kind() == SecretTLS {
-		slot := owner
-		if scope == scopePool {
-			for s := range tx.SlotsOf(owner) {
-				slot = s.Name
-				break
-			}
-		}
-		w, err := r.workIn(tx, slot, image)
-		if err != nil {
-			return Secret{}, err
-		}
-		if names, err = spec.names(w.data, scope); err != nil {
-			return Secret{}, fmt.Errorf("roles: secret %s of role %s: %w", spec.Name, w.role.Name, err)
+// namesFor gives the names of the certificate of key; none for another kind. Those of a pool are its first
+// slot's, whichever asks first.
+func (r *Registry) namesFor(tx Tx, spec SecretSpec, key, image string) ([]string, error) {
+	if spec.kind() != SecretTLS {
+		return nil, nil
+	}
+	scope, slot, _, _ := splitKey(key)
+	if scope == scopePool {
+		for s := range tx.SlotsOf(slot) {
+			slot = s.Name
+			break
 		}
 	}
+	w, err := r.workIn(tx, slot, image)
+	if err != nil {
+		return nil, err
+	}
+	names, err := spec.names(w.data, scope)
+	if err != nil {
+		return nil, fmt.Errorf("roles: secret %s of role %s: %w", spec.Name, w.role.Name, err)
+	}
+	return names, nil
+}
+
+func (r *Registry) make(tx Tx, spec SecretSpec, key, image string, now time.Time) (Secret, error) {
+	names, err := r.namesFor(tx, spec, key, image)
+	if err != nil {
+		return Secret{}, err
+	}
+	_, owner, _, _ := splitKey(key)
 	s := Secret{Key: key, Kind: spec.kind(), Made: now}
-	var err error
 	switch s.Kind {
 	case SecretKey:
 		s.Value = newKey(cmp.Or(spec.Length, 32))
@@ -144,12 +154,19 @@ func (r *Registry) SetSecret(ctx context.Context, key string, value []byte) (Sec
 	var s Secret
 	var warnings []string
 	err := r.Store.Update(ctx, func(tx Tx) error {
+		warnings = nil
 		spec, err := r.declaredSecret(tx, key)
 		if err != nil {
 			return err
 		}
 		s = Secret{Key: key, Kind: spec.kind(), Made: now, Given: true}
-		if s.Value, s.Public, warnings, err = spec.read(value, now); err != nil {
+		names, err := r.namesFor(tx, spec, key, "")
+		if err != nil {
+			warnings = append(warnings, err.Error()) // an operator's certificate may be the way out
+		}
+		var more []string
+		s.Value, s.Public, more, err = spec.read(value, names, now)
+		if warnings = append(warnings, more...); err != nil {
 			return fmt.Errorf("roles: secret %s: %w: %w", key, err, fs.ErrInvalid)
 		}
 		return tx.Secrets().Put(s)

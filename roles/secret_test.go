@@ -193,6 +193,9 @@ pools: [{name: web, role: web, size: {max: 2}, addresses: 10.77.0.20-10.77.0.69,
 		if d := cmp.Diff(want, c.DNSNames); d != "" {
 			t.Errorf("%s: names %s", key, d)
 		}
+		if c.IsCA {
+			t.Errorf("%s can sign others", key)
+		}
 		if c.NotAfter.Before(noon.AddDate(9, 11, 0)) || c.NotBefore.After(noon) || (len(c.IPAddresses) > 0) != (key == "pool/web/some") {
 			t.Errorf("%s: from %s to %s, for %v", key, c.NotBefore, c.NotAfter, c.IPAddresses)
 		}
@@ -234,6 +237,13 @@ func TestSetSecret(t *testing.T) {
 	}
 	if a, b := r.file("mail-02", "/etc/ssh/key.pub"), r.file("mail-01", "/etc/ssh/key.pub"); a != b {
 		t.Errorf("the public half is %q, not %q", a, b)
+	}
+	if want := `the certificate is not for mail-02.rack.example`; !strings.Contains(log.String(), want) {
+		t.Errorf("nobody is warned that %s: %s", want, &log)
+	}
+	log.Reset()
+	if _, err := r.SetSecret(t.Context(), "slot/mail-02/tls", certificate(t, "*.rack.example")); err != nil || strings.Contains(log.String(), "WARN") {
+		t.Errorf("%v; %s", err, &log)
 	}
 	expired := string(issue(t, "x", noon.Add(-2*time.Hour), noon.Add(-time.Hour)))
 	other := string(certificate(t, "x"))
@@ -370,7 +380,7 @@ func TestSecretsOfOthers(t *testing.T) {
 		}
 	}
 	cert := write("cert", r.value("slot/mail-01/tls"))
-	if got := run("openssl", "verify", "-CAfile", cert, "-verify_hostname", "mail-01.rack.example", "-attime", "1800000000", cert); !strings.HasSuffix(got, ": OK") {
+	if got := run("openssl", "verify", "-CAfile", cert, "-verify_hostname", "mail-01.rack.example", "-attime", "1800000000", "-x509_strict", "-purpose", "sslserver", cert); !strings.HasSuffix(got, ": OK") {
 		t.Error(got)
 	}
 	run("openssl", "pkey", "-in", cert, "-check", "-noout")

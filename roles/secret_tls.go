@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,10 +35,10 @@ func newCertificate(names []string, now time.Time) (private []byte, public strin
 	c := x509.Certificate{
 		SerialNumber: new(big.Int).SetBytes(random(16)),
 		NotBefore:    now.Add(-certBefore).UTC(), NotAfter: now.AddDate(certYears, 0, 0).UTC(),
-		// A certificate that is its own root must be a CA for OpenSSL to verify with it.
-		BasicConstraintsValid: true, IsCA: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		// Who trusts it trusts these names, not what its key might sign.
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	const longest = 64 // of a common name, by RFC 5280's appendix A
 	if len(names[0]) <= longest {
@@ -62,8 +63,9 @@ func newCertificate(names []string, now time.Time) (private []byte, public strin
 	return append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), cert...), string(cert), nil
 }
 
-// readCertificate gives an operator's key and certificates, key first, whatever their order is.
-func readCertificate(value []byte, now time.Time) (private []byte, public string, warnings []string, err error) {
+// readCertificate gives an operator's key and certificates, key first, whatever their order is. Names are those
+// that people will call the service by.
+func readCertificate(value []byte, names []string, now time.Time) (private []byte, public string, warnings []string, err error) {
 	var key, certs []byte
 	for rest := value; ; {
 		var b *pem.Block
@@ -89,11 +91,28 @@ func readCertificate(value []byte, now time.Time) (private []byte, public string
 	if err != nil {
 		return nil, "", nil, errors.New(strings.TrimPrefix(err.Error(), "tls: "))
 	}
-	switch c := pair.Leaf; {
+	c := pair.Leaf
+	switch {
 	case now.After(c.NotAfter):
 		return nil, "", nil, fmt.Errorf("the certificate expired at %s", c.NotAfter.Format(time.DateTime))
 	case now.Before(c.NotBefore):
 		warnings = append(warnings, "the certificate is not valid before "+c.NotBefore.Format(time.DateTime))
 	}
-	return append(bytes.Clone(key), certs...), string(certs), warnings, nil
+	return append(bytes.Clone(key), certs...), string(certs), append(warnings, unnamed(c, names)...), nil
+}
+
+// unnamed warns of names that a certificate is not for.
+func unnamed(c *x509.Certificate, names []string) []string {
+	names = slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+		return c.VerifyHostname(strings.Replace(n, "*", "any", 1)) == nil
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	const most = 3
+	list := strings.Join(names[:min(len(names), most)], ", ")
+	if len(names) > most {
+		list += fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return []string{"the certificate is not for " + list}
 }
