@@ -111,6 +111,23 @@ func TestBuildPublishes(t *testing.T) {
 	}
 }
 
+// A machine's image without firmware and microcode says so, and that of a virtual one does not.
+func TestMissingFirmwareIsTold(t *testing.T) {
+	for flavour, told := range map[string]bool{KernelFull: true, KernelCloud: false} {
+		b := testBuilder(t, finishTree+"printf 'x\\0firmware=bnx2/x.fw\\0' >\"$tree/usr/lib/modules/6.1.0-1-cloud-amd64/kernel/nfs.ko\"\n")
+		img, err := b.Build(t.Context(), "web", Recipe{Kernel: flavour}, Options{})
+		must(t, err)
+		log, err := os.ReadFile(filepath.Join(img.Dir, LogFile))
+		must(t, err)
+		if strings.Contains(string(log), noMicrocode) != told || strings.Contains(string(log), addNonFree) != told {
+			t.Errorf("%s: told of microcode: %t", flavour, !told)
+		}
+		if !strings.Contains(string(log), "no firmware for the drivers nfs.") {
+			t.Errorf("%s: the log does not tell of the driver:\n%s", flavour, log)
+		}
+	}
+}
+
 func TestCancelLeavesNothing(t *testing.T) {
 	// A process that left the session and holds a lock, as dpkg's children do, and a mount.
 	b := testBuilder(t, `

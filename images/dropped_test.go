@@ -10,7 +10,7 @@ import (
 )
 
 func TestDrop(t *testing.T) {
-	tree := plant(t, map[string]string{
+	tree := rooted(t, map[string]string{
 		"usr/share/doc/nginx/copyright": "", "usr/share/doc/nginx/changelog.gz": "", "usr/share/doc/nginx/examples/a/b": "",
 		"usr/share/man/man1/ls.1.gz": "", "usr/share/locale/de/LC_MESSAGES/ls.mo": "", "usr/share/nginx/copyright": "", "usr/share/misc/x": "",
 	})

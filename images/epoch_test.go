@@ -16,7 +16,7 @@ func deb(date string) string {
 }
 
 func TestPackageEpoch(t *testing.T) {
-	tree := plant(t, map[string]string{"a.deb": deb("1700000000"), "b.deb": deb("1600000000"), "c.deb": deb("never"), "d.deb": "short", "e.deb": "no archive" + deb("1800000000")})
+	tree := rooted(t, map[string]string{"a.deb": deb("1700000000"), "b.deb": deb("1600000000"), "c.deb": deb("never"), "d.deb": "short", "e.deb": "no archive" + deb("1800000000")})
 	debs, err := filepath.Glob(filepath.Join(tree, "*.deb"))
 	must(t, err)
 	if got, err := packageEpoch(debs); err != nil || got != 1700000000 {
@@ -29,7 +29,7 @@ func TestPackageEpoch(t *testing.T) {
 
 func TestClamp(t *testing.T) {
 	const epoch = 1700000000
-	tree := plant(t, map[string]string{"new": "", "dir/new": "", "old": "", "fraction": ""})
+	tree := rooted(t, map[string]string{"new": "", "dir/new": "", "old": "", "fraction": ""})
 	at := func(name string, sec, nsec int64) {
 		must(t, os.Chtimes(filepath.Join(tree, name), time.Time{}, time.Unix(sec, nsec)))
 	}
@@ -53,7 +53,7 @@ func TestClamp(t *testing.T) {
 }
 
 func TestShadowDates(t *testing.T) {
-	tree := plant(t, map[string]string{"etc/shadow": "root:*:19000:0:99999:7:::\nnew:!:0:::::\nnever:!::0:::::\nx\n"})
+	tree := rooted(t, map[string]string{"etc/shadow": "root:*:19000:0:99999:7:::\nnew:!:0:::::\nnever:!::0:::::\nx\n"})
 	root, err := os.OpenRoot(tree)
 	must(t, err)
 	defer root.Close()

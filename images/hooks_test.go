@@ -21,9 +21,22 @@ func TestHooks(t *testing.T) {
 		 echo "$MUSTER_IMAGE $HOME" >/etc/named
 		 false || touch /etc/second`,
 	}
-	img, err := b.Build(t.Context(), "web", recipe, Options{})
+	var told []Progress
+	img, err := b.Build(t.Context(), "web", recipe, Options{Progress: func(p Progress) { told = append(told, p) }})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, tail(y.log(b)))
+	}
+	stages := map[Stage]int{}
+	for i, p := range told {
+		stages[p.Stage]++
+		if i > 0 && (p.Percent < told[i-1].Percent || p.Elapsed < told[i-1].Elapsed) {
+			t.Errorf("progress falls from %+v to %+v", told[i-1], p)
+		}
+	}
+	for _, s := range []Stage{StageDownload, StageBase, StagePackages, StageTree, StageHooks, StageInitrd, StageDone} {
+		if stages[s] == 0 {
+			t.Errorf("nothing was told of the stage %s", s)
+		}
 	}
 	tree := filepath.Join(img.Dir, TreeDir)
 	read := func(name string) string {

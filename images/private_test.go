@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// plant writes files into a tree.
-func plant(t *testing.T, files map[string]string) (tree string) {
+// rooted writes files into a tree.
+func rooted(t *testing.T, files map[string]string) (tree string) {
 	t.Helper()
 	tree = t.TempDir()
 	for name, content := range files {
@@ -46,7 +46,7 @@ func TestPrivateKeysAreFound(t *testing.T) {
 		files[name] = content
 		want = append(want, "/"+name)
 	}
-	tree := plant(t, files)
+	tree := rooted(t, files)
 	must(t, os.Symlink("/etc/shadow", filepath.Join(tree, "etc/link")))
 	got, err := privateKeys(t.Context(), tree)
 	must(t, err)
@@ -58,7 +58,7 @@ func TestPrivateKeysAreFound(t *testing.T) {
 }
 
 func TestWidowedLinksGo(t *testing.T) {
-	tree := plant(t, map[string]string{"etc/ssl/certs/here.pem": "x", "usr/share/ca/ca.crt": "x"})
+	tree := rooted(t, map[string]string{"etc/ssl/certs/here.pem": "x", "usr/share/ca/ca.crt": "x"})
 	for name, target := range map[string]string{
 		"here.0": "here.pem", "ca.pem": "/usr/share/ca/ca.crt", "gone.0": "gone.pem", "gone.1": "gone.0", "lost.pem": "/usr/share/ca/lost.crt",
 	} {
@@ -76,7 +76,7 @@ func TestWidowedLinksGo(t *testing.T) {
 }
 
 func TestEmptyLogs(t *testing.T) {
-	tree := plant(t, map[string]string{"var/log/wtmp": "", "var/log/nginx/error.log": "", "var/log/alternatives.log": "x", "var/log/apt/term.log": "x"})
+	tree := rooted(t, map[string]string{"var/log/wtmp": "", "var/log/nginx/error.log": "", "var/log/alternatives.log": "x", "var/log/apt/term.log": "x"})
 	must(t, emptyLogs(t.Context(), tree))
 	for name, stays := range map[string]bool{"wtmp": true, "nginx/error.log": true, "alternatives.log": false, "apt": true, "apt/term.log": false} {
 		if _, err := os.Lstat(filepath.Join(tree, "var/log", name)); errors.Is(err, fs.ErrNotExist) == stays {

@@ -67,6 +67,7 @@ type progress struct {
 	percent int
 	total   int // steps in this stage, as apt announced; 0: unknown
 	done    int
+	gets    int // of them, packages to fetch before any is unpacked
 	// anchor is when and where the stage began whose speed tells that of the rest: a download's does not.
 	anchor struct {
 		at      time.Time
@@ -80,7 +81,7 @@ func newProgress(report func(Progress)) *progress {
 
 // enter begins a stage. The count of packages holds for the download and the installation alike.
 func (p *progress) enter(s Stage, message string) {
-	p.stage, p.done = s, 0
+	p.stage, p.done, p.gets = s, 0, 0
 	if s == StageBase || s == StageImport {
 		p.anchor.at, p.anchor.percent = p.now(), max(p.percent, p.starts[s])
 	}
@@ -95,6 +96,7 @@ var (
 		"I: installing remaining packages": StagePackages,
 	}
 	countLine    = regexp.MustCompile(`(\d+) newly installed`)
+	needLine     = regexp.MustCompile(`^Need to get ([1-9]\S*) \S?B`)
 	downloadLine = regexp.MustCompile(`^Get:\d+ \S+ \S+ \S+ (\S+)`)
 	dpkgLine     = regexp.MustCompile(`^(Unpacking|Setting up) (\S+)`)
 )
@@ -109,16 +111,27 @@ func (p *progress) line(s string) {
 	}
 	if m := countLine.FindStringSubmatch(s); m != nil {
 		p.total, _ = strconv.Atoi(m[1])
+		p.gets = 0
 		return
 	}
-	if m := downloadLine.FindStringSubmatch(s); m != nil && p.stage == StageDownload {
-		p.step(p.total, "downloading "+m[1])
+	if needLine.MatchString(s) {
+		p.gets = p.total // or fewer: some may be in the cache
+		return
+	}
+	if m := downloadLine.FindStringSubmatch(s); m != nil {
+		switch p.stage {
+		case StageDownload:
+			p.step(p.total, "downloading "+m[1])
+		case StagePackages: // all but the essential ones come now
+			p.step(p.gets+2*p.total, "downloading "+m[1])
+		}
 		return
 	}
 	if m := dpkgLine.FindStringSubmatch(s); m != nil {
 		name, _, _ := strings.Cut(m[2], ":")
+		p.done = max(p.done, p.gets)
 		// Each package is unpacked, then set up.
-		p.step(2*p.total, strings.ToLower(m[1])+" "+name)
+		p.step(p.gets+2*p.total, strings.ToLower(m[1])+" "+name)
 	}
 }
 

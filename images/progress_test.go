@@ -22,6 +22,8 @@ I: installing essential packages...
 Unpacking gcc-12-base:amd64 (12.2.0-14) ...
 I: installing remaining packages inside the chroot...
 0 upgraded, 1 newly installed, 0 to remove and 0 not upgraded.
+Need to get 4,096 B/5 kB of archives.
+Get:1 http://deb.debian.org/debian bookworm/main amd64 nginx-light amd64 1.22 [4 kB]
 Unpacking nginx-light (1.22) ...
 Setting up nginx-light (1.22) ...
 `
@@ -46,7 +48,8 @@ func TestProgressFollowsTheOutput(t *testing.T) {
 		{StageBase, 15, "extracting archives"},
 		{StageBase, 21, "unpacking gcc-12-base"},
 		{StagePackages, 40, "installing remaining packages inside the chroot"},
-		{StagePackages, 64, "unpacking nginx-light"},
+		{StagePackages, 56, "downloading nginx-light"},
+		{StagePackages, 72, "unpacking nginx-light"},
 		{StagePackages, 88, "setting up nginx-light"},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -1,8 +1,9 @@
 package images
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -11,10 +12,15 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
+	"github.com/u-root/u-root/pkg/cpio"
 )
 
-// TestRealImages builds with mmdebstrap and Debian's packages, for both kernels.
-func TestRealImages(t *testing.T) {
+// realBuilder builds with mmdebstrap, Debian's packages and the real agent.
+func realBuilder(t *testing.T) *Builder {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: mmdebstrap makes other users' files")
 	}
@@ -30,34 +36,114 @@ func TestRealImages(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the agent: %v\n%s", err, out)
 	}
-	c := &Catalog{Dir: filepath.Join(dir, "images")}
-	b := &Builder{Catalog: c, Cache: filepath.Join(dir, "cache"), Agent: agent}
+	return &Builder{Catalog: &Catalog{Dir: filepath.Join(dir, "images")}, Cache: filepath.Join(dir, "cache"), Agent: agent}
+}
+
+// TestRealImages builds for both kernels and of two suites, at the same time and with one package cache. The small
+// one is built twice: it must be the same image.
+func TestRealImages(t *testing.T) {
+	b := realBuilder(t)
 	overlay := fstest.MapFS{"etc/chrony/conf.d/test.conf": {Data: []byte("allow\n"), Mode: 0o444}}
-	// Budgets for the whole initrd, agent included: what a machine of a boot storm fetches.
-	for flavour, budget := range map[string]int64{KernelCloud: 5 << 20, KernelFull: 40 << 20} {
-		img, err := b.Build(t.Context(), "time", Recipe{Packages: []string{"chrony"}, Services: []string{"chrony.service"}, Kernel: flavour}, Options{Overlays: []fs.FS{overlay}})
-		if err != nil {
-			log, _ := os.ReadFile(filepath.Join(c.Dir, "time/build-1.log"))
-			t.Fatalf("%v\n%s", err, log[max(0, len(log)-4000):])
-		}
-		if img.InitrdSize > budget {
-			t.Errorf("%s: the initrd has %d bytes, budget %d", flavour, img.InitrdSize, budget)
-		}
-		if strings.Contains(img.Kernel, "cloud") != (flavour == KernelCloud) || img.Flavour != flavour {
-			t.Errorf("%s: kernel %s, flavour %s", flavour, img.Kernel, img.Flavour)
-		}
-		log, err := os.ReadFile(filepath.Join(c.Dir, "time", fmt.Sprintf("build-%d.log", img.Ref.Version)))
-		if has := strings.Contains(string(log), "no firmware for the drivers") && strings.Contains(string(log), " bnx2, "); has != (flavour == KernelFull) {
-			t.Errorf("%s: the log tells of missing firmware: %t (%v)", flavour, has, err)
-		}
-		if problems, err := c.Verify(t.Context(), img.Ref); err != nil || len(problems) > 0 {
-			t.Errorf("%s: Verify = %v, %v", flavour, problems, err)
-		}
-		checkTree(t, filepath.Join(img.Dir, TreeDir))
-		checkNICs(t, filepath.Join(img.Dir, TreeDir), img)
+	for name, test := range map[string]struct {
+		recipe Recipe
+		budget int64 // for the whole initrd, agent included: what a machine of a boot storm fetches
+	}{
+		"cloud":  {Recipe{Kernel: KernelCloud}, 5 << 20},
+		"full":   {Recipe{Kernel: KernelFull, Sources: []string{"deb http://deb.debian.org/debian bookworm " + nonFree}}, 40 << 20},
+		"trixie": {Recipe{Kernel: KernelCloud, Suite: "trixie"}, 5 << 20},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test.recipe.Packages, test.recipe.Services = []string{"chrony"}, []string{"chrony.service"}
+			build := func() Image {
+				t.Helper()
+				img, err := b.Build(t.Context(), name, test.recipe, Options{Overlays: []fs.FS{overlay}})
+				if err != nil {
+					logs, _ := filepath.Glob(filepath.Join(b.Catalog.Dir, name, "build-*.log"))
+					for _, l := range logs {
+						log, _ := os.ReadFile(l)
+						t.Logf("%s:\n%s", l, tail(string(log)))
+					}
+					t.Fatal(err)
+				}
+				return img
+			}
+			img := build()
+			if img.InitrdSize > test.budget {
+				t.Errorf("the initrd has %d bytes, budget %d", img.InitrdSize, test.budget)
+			}
+			t.Logf("%s: initrd %d bytes, tree %d", img.Kernel, img.InitrdSize, img.Size)
+			if strings.Contains(img.Kernel, "cloud") != (test.recipe.Kernel == KernelCloud) || img.Flavour != test.recipe.Kernel {
+				t.Errorf("kernel %s, flavour %s", img.Kernel, img.Flavour)
+			}
+			if problems, err := b.Catalog.Verify(t.Context(), img.Ref); err != nil || len(problems) > 0 {
+				t.Errorf("Verify = %v, %v", problems, err)
+			}
+			checkTree(t, filepath.Join(img.Dir, TreeDir))
+			checkNICs(t, filepath.Join(img.Dir, TreeDir), img)
+			switch name {
+			case "full":
+				checkMachine(t, img)
+			case "cloud":
+				times := modTimes(t, img.Dir)
+				again := build()
+				if again.Digest != img.Digest {
+					diff, _ := exec.Command("diff", filepath.Join(img.Dir, ManifestFile), filepath.Join(again.Dir, ManifestFile)).Output()
+					t.Errorf("built again, it is another image:\n%s", diff)
+				}
+				if d := cmp.Diff(times, modTimes(t, again.Dir)); d != "" {
+					t.Errorf("built again, its files have other times:\n%s", d)
+				}
+			}
+		})
 	}
-	if debs, _ := filepath.Glob(filepath.Join(b.Cache, "archives/*.deb")); len(debs) < 100 {
-		t.Errorf("%d packages in the cache, want more than 100", len(debs))
+}
+
+// checkMachine looks for what physical machines need: microcode in front, and firmware.
+func checkMachine(t *testing.T, img Image) {
+	t.Helper()
+	initrd, err := os.ReadFile(filepath.Join(img.Dir, InitrdFile))
+	must(t, err)
+	records, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(initrd)))
+	must(t, err)
+	var early []string
+	for _, r := range records {
+		early = append(early, strings.TrimRight(r.Name, "\x00"))
+	}
+	for _, want := range []string{"kernel/x86/microcode/AuthenticAMD.bin", "kernel/x86/microcode/GenuineIntel.bin"} {
+		if !slices.Contains(early, want) {
+			t.Errorf("the initrd begins with %q, and lacks %s", early, want)
+		}
+	}
+	begin := bytes.Index(initrd, []byte("\x28\xb5\x2f\xfd\x00")) // zstd, as the encoder begins a stream
+	for begin%initrdAlign != 0 {
+		next := bytes.Index(initrd[begin+1:], []byte("\x28\xb5\x2f\xfd"))
+		if next < 0 {
+			t.Fatal("nothing compressed follows the microcode")
+		}
+		begin += 1 + next
+	}
+	z, err := zstd.NewReader(bytes.NewReader(bytes.TrimRight(initrd[begin:], "\x00")))
+	must(t, err)
+	defer z.Close()
+	plain, err := io.ReadAll(z)
+	must(t, err)
+	records, err = cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(plain)))
+	must(t, err)
+	var names []string
+	for _, r := range records {
+		names = append(names, r.Name)
+	}
+	all := strings.Join(names, "\n")
+	for _, want := range []string{"\ninit\n", "lib/firmware/bnx2/", "lib/firmware/bnx2x/", "lib/firmware/qed/", "lib/firmware/netronome/", "lib/firmware/rtl_nic/", "/e1000e.ko"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("the initrd lacks %q", want)
+		}
+	}
+	log, err := os.ReadFile(filepath.Join(img.Dir, LogFile))
+	must(t, err)
+	if strings.Contains(string(log), noMicrocode) || strings.Contains(string(log), addNonFree) || strings.Contains(string(log), " bnx2, ") {
+		t.Error("the log tells that firmware or microcode is missing")
 	}
 }
 
