@@ -46,7 +46,7 @@ func (w *world) obey(ctx context.Context) error {
 		for _, n := range nodes {
 			var err error
 			switch {
-			case n.Restart != "":
+			case n.Restart != "", w.switchedOn(n):
 				err = w.boot(n.MAC.String(), true)
 			case w.up(n):
 				err = w.speak(ctx, n)
@@ -68,6 +68,12 @@ func (w *world) obey(ctx context.Context) error {
 func (w *world) up(n roles.Node) bool {
 	b, err := w.reg.Boot(n.MAC.String(), 0)
 	return err == nil && slices.Contains([]roles.Step{roles.StepSwitchRoot, roles.StepHealth, roles.StepReady}, b.Step)
+}
+
+// switchedOn reports whether a node's power driver has just switched it on.
+func (w *world) switchedOn(n roles.Node) bool {
+	b, err := w.reg.Boot(n.MAC.String(), 0)
+	return err == nil && b.Step == roles.StepPower && b.Ended.IsZero()
 }
 
 // spoken waits until the agent of every node that serves has spoken in its latest boot.

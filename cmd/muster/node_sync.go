@@ -135,7 +135,7 @@ func (p *program) sync(ctx context.Context, c *api.Client, keys []string, timeou
 		case errors.Is(err, context.DeadlineExceeded):
 			how = "asked; it has not got them yet"
 			if timeout > 0 {
-				how = fmt.Sprintf("has not got them within %s; it is still asked to", short(timeout))
+				how = fmt.Sprintf("has not got them within %v; it is still asked to", timeout)
 				late++
 			}
 		case err != nil:

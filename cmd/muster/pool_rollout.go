@@ -132,11 +132,9 @@ func (p *program) rollout(cmd *cobra.Command, c *api.Client, out *output, wait b
 			show.w = io.Discard
 		}
 		c.Patience = patience
-		r, err = c.FollowRollout(cmd.Context(), r.Pool, show.add)
-		if cmd.Context().Err() != nil {
-			fmt.Fprintf(p.stderr, "the rollout goes on: muster pool rollout %[1]s --status shows it, --stop takes it back\n", r.Pool)
-		}
-		if err != nil {
+		pool := r.Pool
+		if r, err = c.FollowRollout(cmd.Context(), pool, show.add); err != nil {
+			fmt.Fprintf(p.stderr, "the rollout goes on: muster pool rollout %s --status tells about it, --stop takes it back\n", pool)
 			return err
 		}
 	}
@@ -174,7 +172,7 @@ func (l *rolloutLog) add(r roles.Rollout) {
 		}
 	}
 	// How it ended is told at the end.
-	if r.Why != "" && r.Why != l.why && r.Ended.IsZero() {
+	if r.Ended.IsZero() && !strings.HasPrefix(l.why, r.Why) {
 		more := r.Why
 		if l.why != "" {
 			more = strings.TrimPrefix(more, l.why+"; ")
