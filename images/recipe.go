@@ -48,14 +48,14 @@ func (r Recipe) complete(name string) (Recipe, error) {
 			fault("%s %q: want %s", what, value, want)
 		}
 	}
-	if r.Kernel == "" {
+	if r.Kernel == "" && r.From == "" { // an imported root may have one
 		r.Kernel = KernelFull
 	}
 	if r.Suite == "" {
 		r.Suite = "bookworm"
 	}
 	check(ValidName(name), "name", name, "lower-case letters, digits and hyphens")
-	check(r.Kernel == KernelFull || r.Kernel == KernelCloud, "kernel", r.Kernel, KernelFull+" or "+KernelCloud)
+	check(r.Kernel == KernelFull || r.Kernel == KernelCloud || r.Kernel == "" && r.From != "", "kernel", r.Kernel, KernelFull+" or "+KernelCloud)
 	check(suiteRE.MatchString(r.Suite), "suite", r.Suite, "a Debian code name")
 	check(r.Mirror == "" || mirrorRE.MatchString(r.Mirror), "mirror", r.Mirror, "a URL, or lines of sources.list")
 	for _, p := range r.Packages {
