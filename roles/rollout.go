@@ -157,10 +157,11 @@ func (r *Registry) StopRollout(ctx context.Context, pool string) (out Rollout, e
 		p, _ := tx.Pools().Get(pool)
 		now := r.now()
 		pl := planner{v: r.rolloutView(tx, p, now), ro: ro, now: now}
+		pl.join()
 		if ro.State == RolloutRunning {
 			pl.goBack("stopped by an operator")
 		} else {
-			pl.giveUp("an operator stopped it")
+			pl.giveUp("an operator stopped that too: every node stays as it is")
 		}
 		out = pl.ro
 		return r.carryOut(tx, pl)

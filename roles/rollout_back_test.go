@@ -137,7 +137,7 @@ func TestStopRollout(t *testing.T) {
 	if _, err := f.RollbackPool(t.Context(), "web"); err != nil {
 		t.Fatal(err)
 	}
-	if ro, err := f.StopRollout(t.Context(), "web"); err != nil || ro.State != roles.RolloutFailed || !strings.Contains(ro.Why, "an operator stopped it") {
+	if ro, err := f.StopRollout(t.Context(), "web"); err != nil || ro.State != roles.RolloutFailed || !strings.Contains(ro.Why, "an operator stopped that too") {
 		t.Errorf("rollout %+v, %v", ro, err)
 	}
 	f.obey()

@@ -141,9 +141,9 @@ func (m *rolloutModel) act(before snapshot) (string, error) {
 	case n < 83:
 		m.now = m.now.Add(time.Duration(m.rand.IntN(900)) * time.Second)
 		return "time goes by", nil
-	case n < 89:
+	case n < 87:
 		return m.fault(x), nil
-	case n < 95:
+	case n < 92:
 		return m.roll()
 	}
 	return m.operate(x)
@@ -220,7 +220,7 @@ func (m *rolloutModel) fault(x *box) string {
 
 func (m *rolloutModel) roll() (string, error) {
 	ctx := m.t.Context()
-	switch m.rand.IntN(8) {
+	switch m.rand.IntN(16) {
 	case 0:
 		_, err := m.StopRollout(ctx, "web")
 		return "stop", err

@@ -30,6 +30,7 @@ type planner struct {
 	ro   Rollout // as it is after the look; its Slots are the planner's own
 	now  time.Time
 	acts []rolloutAct
+	at   map[string]int // where each of the rollout's slots is in the view
 }
 
 // planRollout says how a rollout that is active goes on.
@@ -50,24 +51,25 @@ func planRollout(v rolloutView, ro Rollout, now time.Time) (Rollout, []rolloutAc
 
 // join brings the slots of the rollout to those of the pool: nodes that joined meanwhile count too.
 func (pl *planner) join() {
-	slots := []RolloutSlot{}
-	for _, m := range pl.v.Slots {
-		i := slices.IndexFunc(pl.ro.Slots, func(s RolloutSlot) bool { return s.Name == m.Slot })
-		switch {
-		case i >= 0:
-			slots = append(slots, pl.ro.Slots[i])
-		case m.Node != nil:
-			slots = append(slots, RolloutSlot{m.Slot, slotPending, pl.now})
-		}
+	had := map[string]RolloutSlot{}
+	for _, s := range pl.ro.Slots {
+		had[s.Name] = s
 	}
-	pl.ro.Slots = slots
+	pl.ro.Slots, pl.at = []RolloutSlot{}, map[string]int{}
+	for i, m := range pl.v.Slots {
+		s, ok := had[m.Slot]
+		if !ok && m.Node == nil {
+			continue
+		}
+		if !ok {
+			s = RolloutSlot{m.Slot, slotPending, pl.now}
+		}
+		pl.ro.Slots, pl.at[m.Slot] = append(pl.ro.Slots, s), i
+	}
 }
 
 // member is the slot's place in the pool.
-func (pl *planner) member(s *RolloutSlot) rolloutMember {
-	i := slices.IndexFunc(pl.v.Slots, func(m rolloutMember) bool { return m.Slot == s.Name })
-	return pl.v.Slots[i]
-}
+func (pl *planner) member(s *RolloutSlot) rolloutMember { return pl.v.Slots[pl.at[s.Name]] }
 
 func (pl *planner) set(s *RolloutSlot, state string) {
 	if s.State != state {

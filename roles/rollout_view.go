@@ -48,9 +48,13 @@ func (r *Registry) rolloutView(tx Tx, p Pool, watched time.Time) rolloutView {
 		n, ok := tx.Nodes().Get(s.Node)
 		m.Off = ok && n.State == StateOff
 		if ok && n.Pool == p.Name && n.State != StateDraining && !m.Off {
-			b, _ := latest(tx, n)
+			_, _, byHand := r.driver(n)
+			var b Boot
+			if n.State != StateReady || byHand != nil { // a timeline takes time to read
+				b, _ = latest(tx, n)
+			}
 			m.Node, m.Runs = &n, runs(n, b)
-			if _, _, err := r.driver(n); err != nil && !r.speaks(n, b) && r.now().Sub(watched) > agentWait {
+			if byHand != nil && !r.speaks(n, b) && r.now().Sub(watched) > agentWait {
 				m.Stuck = "its own agent does not answer, and it has no power driver"
 			}
 		}
