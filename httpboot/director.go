@@ -90,8 +90,8 @@ type Script struct {
 	Token   string
 	Address netip.Prefix
 	Gateway netip.Addr
-	// Key and Pin become agent.ParamKey and agent.ParamPin; empty ones are left out.
-	Key, Pin string
+	// Key and Pin become agent.ParamKey and agent.ParamPin, Root agent.ParamRoot; empty ones are left out.
+	Key, Pin, Root string
 	// Servers are the base URLs of more boot servers; this one always comes first.
 	Servers []string
 }

@@ -77,6 +77,7 @@ func TestScripts(t *testing.T) {
 	}
 	full := web
 	full.Key, full.Pin = strings.Repeat("k", 43), strings.Repeat("p", 43)
+	full.Root = "squashfs"
 	long := web
 	long.Cmdline = strings.Repeat("x", cmdlineSize)
 	for name, tc := range map[string]struct {

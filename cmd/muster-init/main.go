@@ -42,6 +42,7 @@ func run() {
 			fmt.Fprintf(os.Stderr, "muster: this is a bug, please report it: %v\n%s\nmuster: restart in 60 s\n", p, debug.Stack())
 		}
 	}()
+	debug.SetGCPercent(400) // it lives for seconds
 	a := &agent.Agent{System: agent.Linux{}, Network: agent.LinuxNetwork{}, Args: os.Args[1:]}
 	a.Run(context.Background())
 }

@@ -37,6 +37,7 @@ type Agent struct {
 	params  Params
 	mods    *modules
 	tried   map[string]bool // modaliases that were looked up
+	drivers chan struct{}   // closed when every device has its driver
 	client  *client
 	events  *reporter
 	nic     string
@@ -75,8 +76,9 @@ func (a *Agent) boot(ctx context.Context) error {
 	if a.mods, err = readModules(a.path("/lib/modules/" + a.System.Kernel())); err != nil {
 		// Everything may be built in; if not, the wait for the NIC says what has no driver.
 		a.Console.Fail("%v", err)
-		a.mods = &modules{loaded: map[string]error{}}
+		a.mods = &modules{tried: map[string]*insertion{}}
 	}
+	a.preload()
 	if a.HTTP == nil {
 		a.HTTP = httpClient()
 	}
@@ -142,6 +144,9 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 	if err := a.setAddress(ctx, s); err != nil {
 		return "network", err
 	}
+	// The handshake is work for this machine's processor, a mount a wait for the server.
+	secrets, stop := a.claiming(ctx, s)
+	defer stop()
 	done, err := a.mountRoot(ctx, s)
 	defer func() {
 		if err != nil {
@@ -158,7 +163,7 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 		done = append(done, a.path(sysroot+m.Target))
 		a.note("mount", "%s from %s:%s", m.Target, m.Server, m.Path)
 	}
-	secret, err := a.claim(ctx, s)
+	secret, err := secrets()
 	if err == nil {
 		err = a.writeFiles(s, secret)
 	}

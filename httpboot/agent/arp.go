@@ -13,11 +13,12 @@ import (
 
 // Times of the address probe. RFC 5227 §1.1 has three probes one to two seconds apart and a wait of two
 // seconds, which every boot would pay. The address comes from a server that hands each out once; the probe
-// finds a squatter on the segment, and that answers within milliseconds.
+// finds a squatter on the segment, and that answers within milliseconds. So it is less than a second for all
+// three (NetworkManager takes 0.2 s), in which the modules of the root are loaded.
 const (
 	probeCount    = 3
-	probeInterval = 300 * time.Millisecond
-	probeWait     = 700 * time.Millisecond
+	probeInterval = 150 * time.Millisecond
+	probeWait     = 300 * time.Millisecond
 )
 
 // Probe implements Network.

@@ -12,6 +12,19 @@ import (
 // errClaimed is a boot that must not go on: another machine has its secrets.
 var errClaimed = errors.New("another machine may have this node's secrets")
 
+// claiming begins to claim. Secrets waits for what comes of it; stop ends it, and has to be called.
+func (a *Agent) claiming(ctx context.Context, s *Spec) (secrets func() ([]File, error), stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var files []File
+	var err error
+	done := make(chan struct{})
+	go func() { // ends with its one call, or by stop
+		defer close(done)
+		files, err = a.claim(ctx, s)
+	}()
+	return func() ([]File, error) { <-done; return files, err }, func() { cancel(); <-done }
+}
+
 // claim gets the files with this boot's secrets; none where the spec says that there is nothing to claim. When
 // the server refuses, the error wraps errClaimed: the token was redeemed with another key.
 func (a *Agent) claim(ctx context.Context, s *Spec) ([]File, error) {

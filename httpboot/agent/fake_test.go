@@ -138,6 +138,7 @@ func machineTree(t *testing.T) string {
 		"lib/modules/6.1.0-test/modules.dep": "",
 		"sys/devices/pci/nic/modalias":       "pci:v1\n",
 		"sys/devices/pci/nic/driver":         "-> ../drivers/virtio_net",
+		"sys/bus/pci/devices/nic":            "-> ../../../devices/pci/nic",
 		"sys/class/net/eth0/address":         "52:54:00:aa:00:01\n",
 		"sys/class/net/eth0/type":            "1\n",
 		"sys/class/net/eth0/carrier":         "1\n",

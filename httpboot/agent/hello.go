@@ -17,6 +17,7 @@ const refusals = 8
 func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 	b := backoff{min: time.Second, max: 30 * time.Second}
 	greeted, refused := false, 0
+	<-a.drivers // the inventory has the disks
 	for {
 		asked := time.Now()
 		reply, err := a.ask(ctx, greeted)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // modules is depmod's index of /lib/modules/RELEASE: what drives which device, and what must be there
@@ -21,8 +22,10 @@ type modules struct {
 	// aliases by the part before the first colon ("pci", "virtio"): a machine has some 100 devices and
 	// the index some 20,000 lines.
 	aliases map[string][]alias
-	// loaded holds the modules that were tried, and how that went.
-	loaded map[string]error
+
+	mu sync.Mutex
+	// tried holds the modules that were inserted, or are about to be, by name. Guarded by mu.
+	tried map[string]*insertion
 }
 
 type alias struct{ pattern, module string }
@@ -32,7 +35,7 @@ type alias struct{ pattern, module string }
 func readModules(dir string) (*modules, error) {
 	m := &modules{
 		dir: dir, deps: map[string][]string{}, pre: map[string][]string{},
-		aliases: map[string][]alias{}, loaded: map[string]error{},
+		aliases: map[string][]alias{}, tried: map[string]*insertion{},
 	}
 	err := eachLine(filepath.Join(dir, "modules.dep"), func(line string) {
 		if file, deps, ok := strings.Cut(line, ":"); ok {
@@ -139,83 +142,4 @@ func (m *modules) order(module string) []string {
 	}
 	add(module, 0)
 	return out
-}
-
-// load inserts module and what it needs, once. It is no error when the initrd does not hold the module: it
-// is built into the kernel, or was left out on purpose. A dependency that fails is the module's failure.
-func (m *modules) load(sys System, module string) error {
-	module = moduleName(module)
-	if err, done := m.loaded[module]; done {
-		return err
-	}
-	var err error
-	for _, file := range m.order(module) {
-		name := moduleName(file)
-		if prev, done := m.loaded[name]; done && prev == nil {
-			continue
-		}
-		lerr := sys.LoadModule(filepath.Join(m.dir, file))
-		m.loaded[name] = optional(lerr)
-		if lerr != nil && !errors.Is(lerr, fs.ErrNotExist) {
-			err = fmt.Errorf("module %s: %w", module, lerr)
-			break
-		}
-	}
-	m.loaded[module] = err
-	return err
-}
-
-// fnmatch is fnmatch(3) without flags: * and ? match any character, a slash too, and [a-f] is a class.
-// (path.Match stops at slashes; DMI's aliases hold dates.)
-func fnmatch(pattern, s string) bool {
-	star, mark := -1, 0
-	p, i := 0, 0
-	for i < len(s) {
-		if p < len(pattern) && pattern[p] == '*' {
-			star, mark = p, i
-			p++
-			continue
-		}
-		if n, ok := matchOne(pattern[p:], s[i]); ok {
-			p += n
-			i++
-			continue
-		}
-		if star < 0 {
-			return false
-		}
-		mark++
-		p, i = star+1, mark
-	}
-	return strings.Trim(pattern[p:], "*") == ""
-}
-
-// matchOne matches c with the first element of p and gives that element's length.
-func matchOne(p string, c byte) (int, bool) {
-	switch {
-	case p == "":
-		return 0, false
-	case p[0] == '?':
-		return 1, true
-	case p[0] != '[':
-		return 1, p[0] == c
-	}
-	end := strings.IndexByte(p, ']')
-	if end < 2 {
-		return 1, c == '['
-	}
-	class, hit := p[1:end], false
-	not := class[0] == '!' || class[0] == '^'
-	if not {
-		class = class[1:]
-	}
-	for k := 0; k < len(class); k++ {
-		if k+2 < len(class) && class[k+1] == '-' {
-			hit = hit || (class[k] <= c && c <= class[k+2])
-			k += 2
-			continue
-		}
-		hit = hit || class[k] == c
-	}
-	return end + 1, hit != not
 }

@@ -6,7 +6,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 func TestFnmatch(t *testing.T) {
@@ -66,6 +68,7 @@ kernel/ptp.ko:
 kernel/mlx.ko: kernel/virtio.ko
 kernel/gpu.ko:
 kernel/circle.ko:
+kernel/raid.ko:
 `,
 		"modules.alias": `# Aliases extracted from modules themselves.
 alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci
@@ -73,11 +76,12 @@ alias virtio:d00000001v* virtio-net
 alias pci:v000015B3d*sv*sd*bc*sc*i* mlx
 alias pci:v000015B3d*sv*sd*bc02sc*i* mlx
 alias pci:v*d*sv*sd*bc03sc*i* gpu
+alias pci:v0000AAAAd*sv*sd*bc*sc*i* raid
 alias fs-nfs nfs
 `,
 		"modules.softdep":  "# Soft dependencies\nsoftdep mlx pre: ptp nothere post: gpu\nsoftdep circle pre: circle\n",
 		"kernel/virtio.ko": "", "kernel/virtio_ring.ko": "", "kernel/virtio_pci.ko.xz": "", "kernel/failover.ko": "",
-		"kernel/net_failover.ko": "", "kernel/virtio-net.ko": "", "kernel/ptp.ko": "", "kernel/mlx.ko": "", "kernel/circle.ko": "",
+		"kernel/net_failover.ko": "", "kernel/virtio-net.ko": "", "kernel/ptp.ko": "", "kernel/mlx.ko": "", "kernel/circle.ko": "", "kernel/raid.ko": "",
 	})
 	return dir
 }
@@ -139,13 +143,61 @@ func TestModuleLoad(t *testing.T) {
 			t.Errorf("mlx: %v", err)
 		}
 	}
-	want := "module virtio|module virtio_ring|module failover|module net_failover|module virtio_net|module virtio_pci|module ptp|module mlx"
-	if got := strings.ReplaceAll(k.calls("module"), "\n", "|"); got != want {
-		t.Errorf("loaded %s\nwant %s", got, want)
+	got := strings.Split(k.calls("module"), "\n")
+	for _, before := range []string{"virtio < virtio_ring", "failover < net_failover", "virtio_ring < virtio_net", "net_failover < virtio_net",
+		"virtio_ring < virtio_pci", "ptp < mlx", "virtio < mlx"} {
+		a, b, _ := strings.Cut(before, " < ")
+		if i, j := slices.Index(got, "module "+a), slices.Index(got, "module "+b); i < 0 || i > j {
+			t.Errorf("loaded %q, want %s", got, before)
+		}
+	}
+	if len(got) != 8 {
+		t.Errorf("loaded %q: one of them twice, or one too few", got)
 	}
 	if _, err := readModules(t.TempDir()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no index: %v", err)
 	}
+}
+
+// meeting is a kernel in which two modules wait for each other to begin.
+type meeting struct {
+	fakeKernel
+	both sync.WaitGroup
+}
+
+func (k *meeting) LoadModule(file string) error {
+	if name := moduleName(file); name == "failover" || name == "virtio" {
+		k.both.Done()
+		k.both.Wait()
+	}
+	return k.fakeKernel.LoadModule(file)
+}
+
+// Modules that do not need each other go in at the same time; whoever else needs one waits for it.
+func TestModulesTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := readModules(moduleTree(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k := &meeting{}
+		k.both.Add(2) // one after the other, neither would begin: a deadlock, which synctest tells
+		var wg sync.WaitGroup
+		for _, name := range []string{"virtio_net", "virtio_pci", "virtio_net"} {
+			wg.Go(func() {
+				if err := m.load(k, name); err != nil {
+					t.Error(err)
+				}
+				if !m.known(name) || !strings.Contains(k.calls("module"), "module "+name) {
+					t.Errorf("%s is not there when its load is over", name)
+				}
+			})
+		}
+		wg.Wait()
+		if n := strings.Count(k.calls("module"), "module"); n != 6 {
+			t.Errorf("loaded %q", k.calls("module"))
+		}
+	})
 }
 
 // Loading a bus driver brings the device that needs the next driver, and network controllers come first.
@@ -157,11 +209,18 @@ func TestLoadDrivers(t *testing.T) {
 		"sys/devices/pci0/2/modalias": "pci:v000015B3d1000sv0sd0bc02sc00i00\n", "sys/devices/pci0/2/class": "0x020000\n",
 		"sys/devices/pci0/2/driver":   "-> ../../../bus/pci/drivers/mlx",
 		"sys/devices/pci0/3/modalias": "pci:v00009999d1000sv0sd0bc02sc00i00\n", "sys/devices/pci0/3/class": "0x020000\n",
+		"sys/devices/pci0/4/modalias": "pci:v0000AAAAd1000sv0sd0bc01sc00i00\n", "sys/devices/pci0/4/class": "0x010000\n",
+		"sys/bus/pci/devices/0": "-> ../../../devices/pci0/0", "sys/bus/pci/devices/1": "-> ../../../devices/pci0/1",
+		"sys/bus/pci/devices/2": "-> ../../../devices/pci0/2", "sys/bus/pci/devices/3": "-> ../../../devices/pci0/3",
+		"sys/bus/pci/devices/4": "-> ../../../devices/pci0/4",
 	})
 	k := &fakeKernel{}
 	k.onLoad = func(name string) {
 		if name == "virtio_pci" {
-			write(t, root, map[string]string{"sys/devices/pci0/1/virtio0/modalias": "virtio:d00000001v00001AF4\n"})
+			write(t, root, map[string]string{
+				"sys/devices/pci0/1/virtio0/modalias": "virtio:d00000001v00001AF4\n",
+				"sys/bus/virtio/devices/virtio0":      "-> ../../../devices/pci0/1/virtio0",
+			})
 		}
 	}
 	m, err := readModules(moduleTree(t))
@@ -170,14 +229,19 @@ func TestLoadDrivers(t *testing.T) {
 	}
 	a, scr := newAgent(root, k, nil)
 	a.mods, a.tried, a.params.MAC = m, map[string]bool{}, "52:54:00:aa:00:01"
-	a.loadDrivers()
+	a.loadDrivers(true)
 	got := strings.Split(k.calls("module"), "\n")
 	want := []string{"module virtio", "module virtio_ring", "module virtio_pci", "module failover", "module net_failover", "module virtio_net"}
 	if !slices.Equal(got, want) {
 		t.Errorf("loaded %q, want %q (a device with a driver needs none)", got, want)
 	}
+	a.loadDrivers(false)
+	if got := k.calls("module raid"); got != "module raid" {
+		t.Errorf("the rest is %q", got)
+	}
 	wantWhy := "1 was refused by its driver virtio_pci; the kernel's lines above say why, often missing firmware (pci:v00001AF4d1000sv0sd0bc02sc00i00); " +
-		"3 has no driver in this image's initrd (pci:v00009999d1000sv0sd0bc02sc00i00)"
+		"3 has no driver in this image's initrd (pci:v00009999d1000sv0sd0bc02sc00i00); " +
+		"virtio0 was refused by its driver virtio_net; the kernel's lines above say why, often missing firmware (virtio:d00000001v00001AF4)"
 	if why := a.whyNoNIC(nics(root + "/sys")); why != wantWhy {
 		t.Errorf("why there is no NIC: %s\nwant %s", why, wantWhy)
 	}

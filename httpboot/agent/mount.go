@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,14 +29,22 @@ func (m mounted) undo(sys System) {
 	}
 }
 
-// loadFor inserts the modules that s needs.
-func (a *Agent) loadFor(s *Spec) {
-	names := []string{"overlay"}
-	if s.RAM != nil {
-		names = append(names, "loop", "squashfs")
+// rootModules are what each type of root needs beside overlay.
+var rootModules = map[string][]string{"nfs": {"nfs", "nfsv3"}, "squashfs": {"loop", "squashfs"}}
+
+// preload begins to insert the modules that the root will most likely need, while the machine has to wait for
+// its link and the boot server.
+func (a *Agent) preload() {
+	for _, name := range append(rootModules[a.params.Root], "overlay") {
+		go a.mods.load(a.System, name) // ends with the module; loadFor asks what became of it
 	}
-	if s.RAM == nil || len(s.Mounts) > 0 {
-		names = append(names, "nfs", "nfsv3")
+}
+
+// loadFor inserts the modules that s needs, or waits until they are there.
+func (a *Agent) loadFor(s *Spec) {
+	names := append(slices.Clone(rootModules[s.Root.Type]), "overlay")
+	if len(s.Mounts) > 0 && s.Root.Type != "nfs" {
+		names = append(names, rootModules["nfs"]...)
 	}
 	for _, name := range names {
 		if err := a.mods.load(a.System, name); err != nil {

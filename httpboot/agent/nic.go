@@ -38,11 +38,12 @@ func nics(sys string) []NIC {
 // nicPoll is the time between two looks at /sys: a driver takes tenths of a second to show its NIC.
 const nicPoll = 100 * time.Millisecond
 
-// waitNIC loads drivers until the NIC with the boot MAC is there, and gives its name. It ends only with
-// ctx; meanwhile the console says what is there and what has no driver.
+// waitNIC loads drivers until the NIC with the boot MAC is there, and gives its name: first those of network
+// controllers, since a disk controller may take its time. It ends only with ctx; meanwhile the console says what
+// is there and what has no driver.
 func (a *Agent) waitNIC(ctx context.Context) (string, error) {
+	a.loadDrivers(true)
 	for start := time.Now(); ; {
-		a.loadDrivers()
 		found := nics(a.path("/sys"))
 		for _, n := range found {
 			if strings.EqualFold(n.MAC, a.params.MAC) {
@@ -50,6 +51,7 @@ func (a *Agent) waitNIC(ctx context.Context) (string, error) {
 				return n.Name, nil
 			}
 		}
+		a.loadDrivers(false)
 		if time.Since(start) > 5*time.Second {
 			a.Console.Remind("waiting for the NIC %s: %s", a.params.MAC, a.whyNoNIC(found))
 		}
@@ -74,7 +76,7 @@ func (a *Agent) whyNoNIC(found []NIC) string {
 		parts = append(parts, fmt.Sprintf("%s is %s (%s)", n.Name, n.MAC, n.Driver))
 	}
 	for _, d := range devices(a.path("/sys")) {
-		if !d.network || d.driver != "" {
+		if d.driver != "" || !d.network() {
 			continue
 		}
 		why := "has no driver in this image's initrd"
@@ -110,6 +112,11 @@ func (a *Agent) upNetwork(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.drivers = make(chan struct{})
+	go func() { // ends when every device had its chance
+		defer close(a.drivers)
+		a.loadDrivers(false)
+	}()
 	b := backoff{min: time.Second, max: 30 * time.Second}
 	for {
 		err := a.bringUp(ctx, nic)

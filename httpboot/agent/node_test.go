@@ -177,7 +177,7 @@ func TestNodeSyncFails(t *testing.T) {
 // Servers that are away are asked for ever, one that refuses the session rarely; neither ends the agent.
 func TestNodeKeepsAsking(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		answers := slices.Repeat([]any{500, 40 * time.Second}, 20)
+		answers := slices.Repeat([]any{500, 39 * time.Second}, 20)
 		answers = append(answers, 403, 403, NodeOrders{}, NodeOrders{}, 500)
 		_, s, scr := runNode(t, &fakeUnits{}, answers...)
 		if len(s.words) != 46 {

@@ -28,6 +28,8 @@ type Params struct {
 	// Pin is the SHA-256 of the boot servers' TLS key, in base64url; empty means that the machine gets no
 	// secrets.
 	Pin string
+	// Root is the type of root that the boot will most likely have: nfs, or squashfs.
+	Root string
 }
 
 // ParseParams reads a kernel command line. It names everything that is missing or malformed, not only
@@ -74,7 +76,10 @@ func ParseParams(cmdline string) (Params, error) {
 			p.Key = b
 		}
 	}
-	p.Pin = vals[ParamPin]
+	p.Pin, p.Root = vals[ParamPin], vals[ParamRoot]
+	if rootModules[p.Root] == nil {
+		p.Root = "nfs"
+	}
 	if len(errs) > 0 {
 		return Params{}, fmt.Errorf("agent: kernel command line: %w: %w", fs.ErrInvalid, errors.Join(errs...))
 	}

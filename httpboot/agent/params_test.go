@@ -22,7 +22,7 @@ func TestParseParams(t *testing.T) {
 		Servers: []string{"http://10.77.0.1:8080", "https://boot2"}, MAC: "52:54:00:aa:00:01", Token: "a=b",
 		Address: netip.MustParsePrefix("10.77.0.100/24"), Gateway: netip.MustParseAddr("10.77.0.1"),
 		Key: []byte("\x01\x02\x03\x04\x05\x06\x07\b\t\x00\x01\x02\x03\x04\x05\x06\x07\b\t\x00\x01\x02\x03\x04\x05\x06\x07\b\t\x00\x01\x02"),
-		Pin: strings.Repeat("A", 43),
+		Pin: strings.Repeat("A", 43), Root: "nfs",
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); d != "" {
 		t.Error(d)

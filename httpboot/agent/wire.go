@@ -24,6 +24,9 @@ const (
 	// ParamPin is the SHA-256 of the boot servers' TLS public key (SubjectPublicKeyInfo; base64url without
 	// padding): the agent talks TLS to nobody else.
 	ParamPin = "muster.pin"
+	// ParamRoot is the type of root that the boot will most likely have, nfs (which is the default) or squashfs:
+	// the agent loads its modules while it waits for the network. It may be wrong.
+	ParamRoot = "muster.root"
 )
 
 // Paths of the agent's endpoints under the server's base URL.
