@@ -87,7 +87,7 @@ func claimable(n Node, b Boot) error {
 // claimed gives the orders that b has. The secrets of a slot are for who boots as it, and still has it.
 func (r *Registry) claimed(tx Tx, n Node, b Boot) (Orders, error) {
 	s, ok := tx.Slots().Get(b.Slot)
-	if !ok || n.Slot != b.Slot || s.Node != n.MAC {
+	if !ok || s.Node != n.MAC {
 		return Orders{}, fmt.Errorf("roles: %s no longer has %s, for which it booted; it has to restart: %w", n.MAC, cmp.Or(b.Slot, "a slot"), fs.ErrPermission)
 	}
 	p, _ := tx.Pools().Get(s.Pool)

