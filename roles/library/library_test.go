@@ -65,7 +65,7 @@ func checkServices(t *testing.T, r roles.Role, overlay fs.FS) {
 }
 
 func TestOverlayOfNoRole(t *testing.T) {
-	for _, name := range []string{"mail", "", "..", "web/overlay"} {
+	for _, name := range []string{"none", "", "..", "web/overlay"} {
 		if _, err := Overlay(name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("Overlay(%q) = %v, want ErrNotExist", name, err)
 		}
