@@ -404,7 +404,7 @@ func TestSecretsOfOthers(t *testing.T) {
 func FuzzSSHKey(f *testing.F) {
 	seed := bytes.Repeat([]byte{7}, ed25519.SeedSize)
 	f.Add(roles.EncodeSSHKey(ed25519.NewKeyFromSeed(seed), "web-01"))
-	f.Add([]byte("-----BEGIN "+"OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"))
+	f.Add([]byte("-----BEGIN " + "OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		private, public, err := roles.ReadSSHKey(text)
 		if err != nil {
