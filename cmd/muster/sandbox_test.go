@@ -201,6 +201,7 @@ func TestSandboxDiesWithParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	var seen strings.Builder
 	buf := make([]byte, 256)
 	for !strings.Contains(seen.String(), "inside\n") {

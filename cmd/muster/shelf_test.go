@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"muster/images"
+	"muster/images/rootfs"
 	"muster/roles/api"
 )
 
@@ -84,6 +85,7 @@ func (w *world) catalog() error {
 		Catalog: &images.Catalog{Dir: filepath.Join(w.dir, "data", "images"), Key: key},
 		Cache:   filepath.Join(w.dir, "cache"), Agent: filepath.Join(w.dir, "agent"),
 		Mmdebstrap: filepath.Join(w.dir, "mmdebstrap"), Etc: fstest.MapFS{},
+		Sources: map[string]images.Source{"dir": rootfs.Dir{}},
 	}
 	w.images = w.bakery.Catalog
 	if err := os.WriteFile(w.bakery.Agent, []byte("agent"), 0o755); err != nil {
@@ -111,12 +113,15 @@ func (w *world) build(ctx context.Context, role string, progress func(api.BuildP
 	return shelf{}.Find(images.Ref{Name: role})
 }
 
-// make builds or imports an image for real.
+// make builds or imports an image for real, or pretends to for the shelf.
 func (w *world) make(ctx context.Context, name string, r images.Recipe, progress func(api.BuildProgress)) (images.Image, error) {
 	if w.bakery == nil {
-		return images.Image{}, fmt.Errorf("images: %s was not found: %w", r.From, fs.ErrNotExist)
+		progress(api.BuildProgress{Step: "import", Message: fmt.Sprintf("kernel %s, packages %v, services %v", r.Kernel, r.Packages, r.Services), Percent: 3})
+		return shelf{}.Find(images.Ref{Name: name})
 	}
-	r.Kernel = images.KernelCloud
+	if r.From == "" {
+		r.Kernel = images.KernelCloud
+	}
 	return w.bakery.Build(ctx, name, r, images.Options{Progress: func(p images.Progress) {
 		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: p.Percent})
 	}})
