@@ -82,6 +82,7 @@ func (c *Catalog) unpublish(ref Ref, last func() error) (gone string, err error)
 	if err := os.Rename(img.Dir, gone); err != nil {
 		return "", fmt.Errorf("images: %w", err)
 	}
+	crashPoint("renamed")
 	return gone, syncDir(parent)
 }
 

@@ -19,7 +19,8 @@ const maxManifestLine = 16 << 20
 
 // manifestReader reads a manifest line by line.
 type manifestReader struct {
-	f    *os.File
+	name string // of the file, for errors
+	from io.ReadCloser
 	sc   *bufio.Scanner
 	line string // of the last entry
 }
@@ -30,12 +31,17 @@ func openManifest(file string) (*manifestReader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("images: %w", err)
 	}
-	r := &manifestReader{f: f, sc: bufio.NewScanner(f)}
+	return readManifest(f, file)
+}
+
+// readManifest is openManifest for what is open. It closes from when it fails.
+func readManifest(from io.ReadCloser, name string) (*manifestReader, error) {
+	r := &manifestReader{name: name, from: from, sc: bufio.NewScanner(from)}
 	r.sc.Buffer(make([]byte, 64<<10), maxManifestLine)
 	r.sc.Split(wholeLines)
 	if err := r.header(); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("images: %s: %w", file, err)
+		from.Close()
+		return nil, fmt.Errorf("images: %s: %w", name, err)
 	}
 	return r, nil
 }
@@ -72,7 +78,7 @@ func (r *manifestReader) next() (entry, error) {
 	}
 	e, err := parseEntry(r.line)
 	if err != nil {
-		err = fmt.Errorf("images: %s: %w", r.f.Name(), err)
+		err = fmt.Errorf("images: %s: %w", r.name, err)
 	}
 	return e, err
 }
@@ -89,12 +95,12 @@ func (r *manifestReader) scan() bool {
 // end is why scan gave no line: io.EOF or an error.
 func (r *manifestReader) end() error {
 	if err := r.sc.Err(); err != nil {
-		return fmt.Errorf("images: %s: %w", r.f.Name(), err)
+		return fmt.Errorf("images: %s: %w", r.name, err)
 	}
 	return io.EOF
 }
 
-func (r *manifestReader) close() { r.f.Close() }
+func (r *manifestReader) close() { r.from.Close() }
 
 // manifestTotals sums up a manifest for an Image.
 type manifestTotals struct {
@@ -125,6 +131,11 @@ func checkManifest(file string) (manifestTotals, error) {
 		return manifestTotals{}, err
 	}
 	defer r.close()
+	return r.check(func(*entry) {})
+}
+
+// check reads to the end and gives each entry to fn.
+func (r *manifestReader) check(fn func(*entry)) (manifestTotals, error) {
 	var t manifestTotals
 	m := newMerkleCheck()
 	for {
@@ -139,9 +150,11 @@ func checkManifest(file string) (manifestTotals, error) {
 			return manifestTotals{}, err
 		}
 		t.add(&e)
+		fn(&e)
 	}
+	var err error
 	if t.digest, err = m.digest(); err != nil {
-		return t, fmt.Errorf("images: %s: %w", file, err)
+		return t, fmt.Errorf("images: %s: %w", r.name, err)
 	}
 	return t, nil
 }

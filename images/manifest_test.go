@@ -58,7 +58,8 @@ func oddTree(t *testing.T) func(string) {
 			must(t, os.WriteFile(filepath.Join(tree, n), []byte(n), 0o644))
 		}
 		must(t, os.Symlink("a \"b\"\n\xff", filepath.Join(tree, "link")))
-		must(t, os.Mkdir(filepath.Join(tree, "dir"), 0o1777))
+		must(t, os.Mkdir(filepath.Join(tree, "dir"), 0o755))
+		must(t, os.Chmod(filepath.Join(tree, "dir"), 0o777|os.ModeSticky))
 		must(t, os.WriteFile(filepath.Join(tree, "dir", "su"), []byte("su"), 0o600))
 		must(t, os.Chmod(filepath.Join(tree, "dir", "su"), 0o755|os.ModeSetuid))
 		must(t, unix.Mkfifo(filepath.Join(tree, "fifo"), 0o600))

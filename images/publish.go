@@ -85,9 +85,11 @@ func replaceFile(path string, b []byte) error {
 	if err := errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("images: write %s: %w", path, err), os.Remove(f.Name()))
 	}
+	crashPoint("written: " + filepath.Base(path))
 	if err := os.Rename(f.Name(), path); err != nil {
 		return errors.Join(fmt.Errorf("images: %w", err), os.Remove(f.Name()))
 	}
+	crashPoint("replaced: " + filepath.Base(path))
 	return syncDir(filepath.Dir(path))
 }
 

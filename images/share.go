@@ -208,6 +208,7 @@ func (s *sharer) replace(w *scanWorker, e *entry, old int) error {
 		}
 		return err
 	}
+	crashPoint("linked")
 	return renameOver(tmp, own)
 }
 
