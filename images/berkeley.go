@@ -1,6 +1,7 @@
 package images
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -20,7 +21,6 @@ const (
 	berkeleyBtree = 0x053162
 	// In a metadata page: db_page.h, DBMETA.
 	berkeleyMagicAt = 12
-	berkeleySizeAt  = 20
 	berkeleyIDAt    = 52
 	berkeleyIDSize  = 20
 )
@@ -56,25 +56,14 @@ func steadyTables(tree string, epoch int64) error {
 // steadyTable gives the table without its identity, and with epoch for its time; what is no table comes back as
 // it is.
 func steadyTable(b []byte, epoch int64) []byte {
-	isMeta := func(page int) bool {
-		if len(b) < page+berkeleyIDAt+berkeleyIDSize {
-			return false
-		}
-		magic := binary.LittleEndian.Uint32(b[page+berkeleyMagicAt:])
-		return magic == berkeleyHash || magic == berkeleyBtree
-	}
-	if !isMeta(0) {
+	if len(b) < berkeleyIDAt+berkeleyIDSize {
 		return b
 	}
-	size := int(binary.LittleEndian.Uint32(b[berkeleySizeAt:]))
-	if size < 512 || size > 64<<10 {
+	if magic := binary.LittleEndian.Uint32(b[berkeleyMagicAt:]); magic != berkeleyHash && magic != berkeleyBtree {
 		return b
 	}
-	b = slices.Clone(b)
-	for page := 0; page < len(b); page += size {
-		if isMeta(page) {
-			clear(b[page+berkeleyIDAt : page+berkeleyIDAt+berkeleyIDSize])
-		}
-	}
+	// It is in each metadata page, and in what was memory of one and is an unused part of another page.
+	id := slices.Clone(b[berkeleyIDAt : berkeleyIDAt+berkeleyIDSize])
+	b = bytes.ReplaceAll(b, id, make([]byte, berkeleyIDSize))
 	return modifiedRE.ReplaceAll(b, fmt.Appendf(nil, "%010d\x01YP_LAST_MODIFIED", epoch))
 }

@@ -10,14 +10,13 @@ import (
 	"testing"
 )
 
-// testTable is a table of two metadata pages, with an identity and a time.
+// testTable is a table with an identity, which a page that was a metadata page has as well, and a time.
 func testTable(id byte, modified string) []byte {
 	b := make([]byte, 3*512)
+	binary.LittleEndian.PutUint32(b[berkeleyMagicAt:], berkeleyHash)
 	for _, page := range []int{0, 1024} {
-		binary.LittleEndian.PutUint32(b[page+berkeleyMagicAt:], berkeleyHash)
-		binary.LittleEndian.PutUint32(b[page+berkeleySizeAt:], 512)
 		for i := range berkeleyIDSize {
-			b[page+berkeleyIDAt+i] = id
+			b[page+berkeleyIDAt+i] = id + byte(i)
 		}
 	}
 	copy(b[600:], "\x01"+modified+"\x01YP_LAST_MODIFIED")

@@ -91,7 +91,7 @@ func libDir(root *os.Root, name string) fs.FS {
 }
 
 // partSize is how many bytes of files an archive has before the next one begins. Several are compressed at once,
-// which halves the time that the initrd of a machine takes, and cost 1 % in size.
+// which halves the time that the initrd of a machine takes, and costs half a percent in size.
 const partSize = 24 << 20
 
 // pack writes the records as cpio archives in zstd, one behind the other: the kernel reads them all.
