@@ -78,7 +78,6 @@ func (a *Agent) boot(ctx context.Context) error {
 		a.Console.Fail("%v", err)
 		a.mods = &modules{tried: map[string]*insertion{}}
 	}
-	a.preload()
 	if a.HTTP == nil {
 		a.HTTP = httpClient()
 	}

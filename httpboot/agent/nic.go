@@ -113,9 +113,10 @@ func (a *Agent) upNetwork(ctx context.Context) error {
 		return err
 	}
 	a.drivers = make(chan struct{})
-	go func() { // ends when every device had its chance
-		defer close(a.drivers)
+	go func() { // ends when every device had its chance, and the root's modules are there
 		a.loadDrivers(false)
+		close(a.drivers)
+		a.preload()
 	}()
 	b := backoff{min: time.Second, max: 30 * time.Second}
 	for {
