@@ -22,6 +22,7 @@ func (x *node) startMail() {
 	x.daemon("dovecot", "-F", "-o", "log_path=/dev/stderr")
 	x.eventually("dovecot", func() error { _, err := x.try("test", "-S", "/run/dovecot/lmtp"); return err })
 	x.daemon("postfix", "start-fg")
+	x.eventually("postqueue", func() error { _, err := x.try("postqueue", "-f"); return err })
 	x.healthy()
 }
 

@@ -164,6 +164,8 @@ func (x *node) files() {
 			x.run("chown", f.Owner, f.Path)
 		}
 	}
+	x.put("/etc/hosts", fmt.Appendf(nil, "127.0.0.1 localhost\n%s %[2]s.rack.example %[2]s\n", x.address, x.name), 0o644)
+	x.put("/etc/resolv.conf", []byte("nameserver 10.77.0.1\n"), 0o644) // where nothing answers
 	x.put("/run/muster/env", fmt.Appendf(nil, "MUSTER_SLOT=%s\nMUSTER_IMAGE=%s:7\n", x.name, x.role.Name), 0o644)
 }
 
