@@ -90,6 +90,9 @@ func validateRecipe(r images.Recipe, fault reporter) {
 			fault(fmt.Sprintf("build.keys[%d]", i), "%q is not an absolute path: the boot server reads it", k)
 		}
 	}
+	if r.Epoch < 0 {
+		fault("build.epoch", "%d is before 1970 (want seconds since then)", r.Epoch)
+	}
 	for i, h := range r.Hooks {
 		if strings.TrimSpace(h) == "" {
 			fault(fmt.Sprintf("build.hooks[%d]", i), "is empty")

@@ -17,7 +17,7 @@ func full() Role {
 		Vars: Vars{"port": 80}, Files: []File{{Path: "/etc/motd", Mode: 0o600, Content: "a"}}, Secrets: []SecretSpec{{Name: "key", Kind: SecretKey}},
 		Health: &Health{HTTP: &HTTPCheck{Port: 80}, Failures: 2},
 		Recipe: images.Recipe{Packages: []string{"nginx"}, Services: []string{"nginx.service"}, Kernel: "full", Suite: "bookworm", Mirror: "http://a", Overlay: "/a",
-			From: "dir:/a", Sources: []string{"deb http://a a main"}, Keys: []string{"/a"}, Hooks: []string{"a"}},
+			From: "dir:/a", Sources: []string{"deb http://a a main"}, Keys: []string{"/a"}, Hooks: []string{"a"}, Epoch: 1},
 	}
 }
 
@@ -37,7 +37,7 @@ func TestOver(t *testing.T) {
 		Vars: Vars{"port": 443}, Files: []File{{Path: "/etc/motd", Content: "b", Owner: "root:mail"}}, Secrets: []SecretSpec{{Name: "key", Kind: SecretTLS}},
 		Health: &Health{TCP: &TCPCheck{Port: 443}},
 		Recipe: images.Recipe{Packages: []string{"apache2"}, Services: []string{"apache2.service"}, Kernel: "cloud", Suite: "trixie", Mirror: "http://b", Overlay: "/b",
-			From: "dir:/b", Sources: []string{"deb http://b b main"}, Keys: []string{"/b"}, Hooks: []string{"b"}},
+			From: "dir:/b", Sources: []string{"deb http://b b main"}, Keys: []string{"/b"}, Hooks: []string{"b"}, Epoch: 2},
 	}
 	fields := 0
 	var each func(path string, over, want, from reflect.Value, test func(name string))

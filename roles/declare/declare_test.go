@@ -61,6 +61,7 @@ const everything = `roles:
     sources: ["deb https://deb.example/pg bookworm main"]
     keys: [/etc/muster/keys/pg.asc]
     hooks: ["systemctl mask apt-daily.timer", "true"]
+    epoch: 1700000000
     overlay: /etc/muster/overlays/db
 - {name: web, health: {http: {port: 8080, path: /up, host: www.example}}}
 - {name: ntp, root: ram, health: {ntp: {port: 1123}}}
@@ -126,7 +127,7 @@ func TestParseEverything(t *testing.T) {
 	}
 	want := images.Recipe{From: "oci:registry.example/db:16", Packages: []string{"postgresql"}, Services: []string{"postgresql.service"}, Kernel: "cloud",
 		Suite: "trixie", Mirror: "http://deb.example/debian", Sources: []string{"deb https://deb.example/pg bookworm main"},
-		Keys: []string{"/etc/muster/keys/pg.asc"}, Hooks: []string{"systemctl mask apt-daily.timer", "true"}, Overlay: "/etc/muster/overlays/db"}
+		Keys: []string{"/etc/muster/keys/pg.asc"}, Hooks: []string{"systemctl mask apt-daily.timer", "true"}, Epoch: 1700000000, Overlay: "/etc/muster/overlays/db"}
 	if d := cmp.Diff(want, db.Recipe); d != "" {
 		t.Errorf("recipe: -want +got:\n%s", d)
 	}
@@ -363,7 +364,7 @@ rack.yaml:1: pool web: vars.x: a number must be finite`},
     dns:
       name: a b
       type: SRV
-  build: {from: "tar:root.tar"}
+  build: {from: "tar:root.tar", epoch: -1}
 `, `
 rack.yaml:3: role web: health: wants exactly one of http, tcp, ntp, smtp, imap and dns
 rack.yaml:3: role web: health: port -1 is not between 1 and 65535
@@ -374,7 +375,8 @@ rack.yaml:7: role web: build.keys[0]: "key.asc" is not an absolute path: the boo
 rack.yaml:10: role web: build.hooks[1]: is empty
 rack.yaml:14: role dns: health.dns.name: "a b" is not a DNS name
 rack.yaml:15: role dns: health.dns.type: "SRV" is not known (want A, AAAA, NS, SOA, MX, TXT)
-rack.yaml:16: role dns: build.from: "root.tar" is not an absolute path: the boot server reads it`},
+rack.yaml:16: role dns: build.from: "root.tar" is not an absolute path: the boot server reads it
+rack.yaml:16: role dns: build.epoch: -1 is before 1970 (want seconds since then)`},
 		{"no yaml", "pools: [\n", `
 rack.yaml:1: not YAML: did not find expected node content`},
 		{"two documents", "roles: []\n---\npools: []\n", `
