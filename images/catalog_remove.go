@@ -61,15 +61,15 @@ func (c *Catalog) unpublish(ref Ref, last func() error) (gone string, err error)
 	if err != nil {
 		return "", err
 	}
-	if img.Current && len(versions) > 1 {
-		return "", fmt.Errorf("images: %s is current: make another version current first: %w", ref, fs.ErrPermission)
-	}
 	// Before the number is free to be given out again.
 	if err := c.count(ref); err != nil {
 		return "", err
 	}
 	if err := last(); err != nil {
 		return "", err
+	}
+	if img.Current && len(versions) > 1 {
+		return "", fmt.Errorf("images: %s is current: make another version current first: %w", ref, fs.ErrPermission)
 	}
 	parent := filepath.Dir(img.Dir)
 	if img.Current {

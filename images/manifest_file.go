@@ -161,13 +161,23 @@ func (w *scanWorker) load(offset int64) error {
 	if w.at == offset {
 		return nil
 	}
-	n, err := readAt(w.fd, w.buf, offset, w.st.Size)
+	n, err := readAt(w.fd, w.buf, offset, &w.st)
 	w.at, w.n = offset, n
 	return err
 }
 
-// readAt reads at offset until b is full, or the file, which should have size bytes, ends.
-func readAt(fd int, b []byte, offset, size int64) (int, error) {
+// readAt reads at offset until b is full, or the file, which st describes, ends. Holes are not read: the
+// kernel would fill memory with nothing.
+func readAt(fd int, b []byte, offset int64, st *unix.Stat_t) (int, error) {
+	if st.Blocks*512 < st.Size && offset < st.Size {
+		end := min(offset+int64(len(b)), st.Size)
+		data, err := unix.Seek(fd, offset, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) || err == nil && data >= end {
+			n := int(end - offset)
+			clear(b[:n])
+			return n, nil
+		}
+	}
 	n := 0
 	for n < len(b) {
 		m, err := unix.Pread(fd, b[n:], offset+int64(n))
@@ -178,7 +188,7 @@ func readAt(fd int, b []byte, offset, size int64) (int, error) {
 			return n, err
 		}
 		n += m
-		if m == 0 || offset+int64(n) == size {
+		if m == 0 || offset+int64(n) == st.Size {
 			break
 		}
 	}

@@ -25,7 +25,8 @@ type PruneOptions struct {
 	// DryRun changes nothing.
 	DryRun bool
 	// InUse says why a version must stay (a node runs it, a boot loads it, a pool is pinned to it); empty
-	// means that it need not. It is asked again right before a version is removed. Required.
+	// means that it need not. It is asked again right before a version is removed, while nobody can switch the
+	// image's versions: it may look at the catalog, but must not change it. Required.
 	InUse func(Ref) string
 }
 

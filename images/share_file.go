@@ -44,7 +44,7 @@ func (w *scanWorker) compare(e *entry, old int, was *unix.Stat_t) error {
 		if err := errors.Join(w.ctx.Err(), w.load(offset)); err != nil {
 			return errNotShared
 		}
-		n, err := readAt(old, w.other, offset, was.Size)
+		n, err := readAt(old, w.other, offset, was)
 		if err != nil {
 			return err // a bad block
 		}

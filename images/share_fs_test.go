@@ -122,12 +122,7 @@ func TestANewVersionCostsLittle(t *testing.T) {
 	}
 	dir, _ := loopFS(t, "ext4", 2<<30)
 	c := &Catalog{Dir: dir}
-	free := func() int64 {
-		must(t, syncFS(dir))
-		var st unix.Statfs_t
-		must(t, unix.Statfs(dir, &st))
-		return int64(st.Bfree) * st.Bsize
-	}
+	free := func() int64 { return freeBytes(t, dir) }
 	publish := func(changed map[int]bool) (Image, int64) {
 		before := free()
 		partial, err := c.newPartial("web")
@@ -153,4 +148,13 @@ func TestANewVersionCostsLittle(t *testing.T) {
 	if problems, err := c.Verify(t.Context(), two.Ref); err != nil || len(problems) > 0 {
 		t.Errorf("Verify = %v, %v", problems, err)
 	}
+}
+
+// freeBytes is what a file system has left, once all is written.
+func freeBytes(t *testing.T, dir string) int64 {
+	t.Helper()
+	must(t, syncFS(dir))
+	var st unix.Statfs_t
+	must(t, unix.Statfs(dir, &st))
+	return int64(st.Bfree) * st.Bsize
 }
