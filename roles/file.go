@@ -67,7 +67,7 @@ type NodeFile struct {
 	Path    string
 	Mode    FileMode
 	Owner   string
-	Content []byte
+	Content []byte `json:"-"`
 	Reload  []string
 	// Secret says that a secret is in it: it goes only to who redeemed the boot's token.
 	Secret bool
