@@ -51,12 +51,14 @@ func (r *Registry) agentAlive(mac MAC) bool {
 }
 
 // speaks is agentAlive for a node whose latest boot is b: what the agent of an earlier boot said counts for
-// nothing.
+// nothing. The agent of a node that has just become ready starts after its services; it is about to speak.
 func (r *Registry) speaks(n Node, b Boot) bool {
 	r.agents.mu.Lock()
 	defer r.agents.mu.Unlock()
-	at, ok := r.agents.at[n.MAC]
-	return ok && at.After(b.Started) && r.now().Sub(at) <= agentPoll
+	if at, ok := r.agents.at[n.MAC]; ok && at.After(b.Started) {
+		return r.now().Sub(at) <= agentPoll
+	}
+	return b.Claim != "" && b.Ready && r.now().Sub(b.Ended) <= agentWait
 }
 
 // RestartNode asks a node to restart: its own agent does that in good order; where none answers, the power

@@ -23,17 +23,18 @@ roles:
   - path: /etc/systemd/system/multi-user.target.d/reader.conf
     content: "[Unit]\nWants=reader.service\n"
   - path: /etc/systemd/system/reader.service
-    content: "[Service]\nExecStart=/bin/sh /etc/reader\nStandardOutput=tty\nTTYPath=/dev/ttyS0\nStandardError=tty\n"
+    content: "[Service]\nExecStart=/bin/sh /etc/reader\n"
   - path: /etc/reader
     content: |
+      say() { echo "<2>reader: $*" >/dev/kmsg; }
       read_all() { echo 3 >/proc/sys/vm/drop_caches; find /usr/bin /usr/sbin /etc/nginx /usr/share/nginx -xdev -type f -exec sha256sum {} + 2>&1; }
       read_all >/run/first
-      echo "reader: $(wc -l </run/first) files"
+      say "$(wc -l </run/first) files"
       n=0
       while :; do
         read_all >/run/again
-        if ! cmp -s /run/first /run/again; then echo "reader: CHANGED"; diff /run/first /run/again | head -5; fi
-        n=$((n + 1)); echo "reader: pass $n"
+        if ! cmp -s /run/first /run/again; then say "CHANGED $(diff /run/first /run/again | head -5)"; fi
+        n=$((n + 1)); say "pass $n"
       done
 pools:
 - {name: reader, role: reader, size: {max: 1}, addresses: 10.77.0.40-10.77.0.40, match: {product: [Reader]}, priority: 30}
