@@ -43,9 +43,9 @@ func TestSourcesAndKeysAreChecked(t *testing.T) {
 		}
 	}
 	for wrong, want := range map[string]string{
-		filepath.Join(dir, "none.asc"):                          "no such file",
-		file("text", "not a key"):                               "no OpenPGP public key",
-		file("secret", "-----BEGIN PGP PRIVATE KEY BLOCK-----"): "private key",
+		filepath.Join(dir, "none.asc"):                     "no such file",
+		file("text", "not a key"):                          "no OpenPGP public key",
+		file("secret", begin+"PGP PRIVATE KEY BLOCK-----"): "private key",
 		"good.asc": "absolute path",
 	} {
 		_, err := Recipe{Keys: []string{wrong}}.complete("web")

