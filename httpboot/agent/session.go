@@ -15,14 +15,16 @@ const systemd = "/lib/systemd/systemd"
 // unitDir is where systemd looks for units that do not outlive a boot.
 const unitDir = "/run/systemd/system/"
 
-// agentUnit runs the agent beside the node's own services and never before them: it starts when they have, does
-// its work at a low priority, and is started again for ever, slowly.
+// agentUnit runs the agent beside the node's own services and not before them: it begins when nothing else is
+// left to be started, but five seconds later in any case (a service that hangs must not keep the operator's help
+// away, as an order after multi-user.target does). It works at a low priority, and is started again for ever,
+// slowly.
 const agentUnit = `[Unit]
 Description=Muster agent
-After=multi-user.target
 StartLimitIntervalSec=0
 
 [Service]
+Type=idle
 ExecStart=` + AgentFile + ` node
 Restart=always
 RestartSec=30
