@@ -27,6 +27,9 @@ const packWait = 100 * time.Millisecond
 // Pack makes the squashfs and the seal of a published version, unless it has them. The version's tree and
 // manifest do not change, and a tree that is not what its manifest says is not packed.
 //
+// Everything that the manifest tells is in the squashfs, but for POSIX ACLs, for which the format has no place;
+// in Debian's roots only journals have some, and systemd-tmpfiles sets them at every boot.
+//
 // Two at a time for one version do the work once. When Pack fails, or ctx ends, nothing is left of it.
 func (c *Catalog) Pack(ctx context.Context, ref Ref) (Image, error) {
 	img, err := c.pack(ctx, ref)
@@ -145,11 +148,13 @@ func waitDir(ctx context.Context, dir string) (unlock func(), err error) {
 	}
 }
 
-// How the squashfs is made. zstd unpacks five times as fast as xz, which counts on a node that reads its root
-// in small pieces.
+// How the squashfs is made. Measured on a root of 389 MB (mail, web and DNS server): zstd at level 15 makes
+// 27.7 % of it in 52 s of CPU; level 19 27.5 % in 120 s. Blocks of 256 KiB would save another 1.1 %, and those of
+// 1 MiB nothing, but a node that reads 1500 small files here and there, as a boot does, spends 0.38 s of CPU on
+// them with 128 KiB, 0.53 s with 256 KiB and 1.25 s with 1 MiB.
 const (
-	packLevel = 19
-	packBlock = 256 << 10
+	packLevel = 15
+	packBlock = 128 << 10
 )
 
 // mksquashfs packs tree into file. Equal trees with equal times give equal bytes.
@@ -183,13 +188,14 @@ func mksquashfs(ctx context.Context, tree, file string) error {
 	return nil
 }
 
-// runBound runs a command on a thread of its own: the kernel sends Pdeathsig when the thread that started it
-// ends, not the process.
+// runBound runs a command, after everything else on this machine: boots must not wait for it. It has a thread of
+// its own, whose niceness it inherits, and with which it would die: the kernel sends Pdeathsig when the thread
+// that started a child ends, not the process.
 func runBound(cmd *exec.Cmd) error {
 	done := make(chan error, 1)
-	go func() { // ends with the command
+	go func() { // ends with the command, and its thread with it
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10) // of this thread alone; without it the work is done, too
 		done <- cmd.Run()
 	}()
 	return <-done
