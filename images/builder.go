@@ -127,6 +127,7 @@ func (w *build) run(ctx context.Context) (Image, error) {
 	if w.sources, err = newFeed(etc, w.recipe, w.dir); err != nil {
 		return Image{}, err
 	}
+	w.sources.unused = w.recipe.From != "" // until it installs packages
 	root := w.debootstrap
 	if w.recipe.From != "" {
 		root, w.progress.starts = w.fill, importStart

@@ -73,6 +73,8 @@ func keySuffix(b []byte) string {
 type feed struct {
 	lines []string // of sources.list, as the build needs them
 	keys  string   // directory with the recipe's keys during the build
+	// unused says that the root has sources of its own, and got nothing of these: that of an import.
+	unused bool
 }
 
 // newFeed collects the sources of a build: Debian's, and those of the recipe with its keys, which are copied
@@ -173,6 +175,9 @@ func reachable(line string) string {
 // leave writes the sources and keys into the root as a technician on a node wants them: without what is on
 // the boot server only.
 func (f feed) leave(root *os.Root) error {
+	if f.unused {
+		return os.RemoveAll(f.keys)
+	}
 	var list strings.Builder
 	for _, line := range f.lines {
 		if all := parseList(line); len(all) == 1 && !strings.HasPrefix(all[0].uri, "copy:") {

@@ -117,6 +117,18 @@ func TestFeed(t *testing.T) {
 	}
 }
 
+// An imported root keeps the sources that it came with.
+func TestUnusedFeedLeavesTheRootAlone(t *testing.T) {
+	tree := rooted(t, map[string]string{"etc/apt/sources.list": "deb http://archive.ubuntu.example/ubuntu noble main\n"})
+	root, err := os.OpenRoot(tree)
+	must(t, err)
+	defer root.Close()
+	must(t, feed{lines: []string{"deb http://x/debian bookworm main"}, unused: true}.leave(root))
+	if got, err := os.ReadFile(filepath.Join(tree, "etc/apt/sources.list")); err != nil || !strings.Contains(string(got), "ubuntu noble") {
+		t.Errorf("sources.list became %q, %v", got, err)
+	}
+}
+
 func TestFirmwareWhereSourcesHaveIt(t *testing.T) {
 	free := []string{"deb http://deb.debian.org/debian bookworm main"}
 	both := append(slices.Clone(free), "deb http://deb.debian.org/debian bookworm non-free-firmware")

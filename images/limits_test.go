@@ -110,7 +110,7 @@ wait
 	}
 }
 
-// The real systemd-run knows every word of ours. (Without systemd it can only say that it reaches none.)
+// The real systemd-run knows our options. (It looks at the limits themselves only where systemd runs.)
 func TestSystemdRunKnowsTheScope(t *testing.T) {
 	if _, err := exec.LookPath("systemd-run"); err != nil {
 		t.Skipf("needs systemd-run: %v", err)
