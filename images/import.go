@@ -37,7 +37,7 @@ func (w *build) fill(ctx context.Context, tree string) error {
 		return err
 	}
 	w.progress.enter(StageImport, "importing "+w.recipe.From)
-	if err := os.Mkdir(tree, 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(tree, 0o755), os.MkdirAll(w.archives(), 0o755)); err != nil {
 		return err
 	}
 	w.img.From, err = src.Fill(ctx, what, tree, FillOptions{Log: w.log, Progress: func(percent int, message string) {

@@ -125,7 +125,7 @@ func (r *imported) apt(ctx context.Context, lines, packages []string) (err error
 	dir := filepath.Join(r.dir, "apt")
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	archives := filepath.Join(r.tree, "var/cache/apt/archives")
-	for _, d := range []string{r.archives(), filepath.Join(archives, "partial"), filepath.Join(dir, "state/lists/partial"), filepath.Join(dir, "cache"), filepath.Join(dir, "log")} {
+	for _, d := range []string{filepath.Join(archives, "partial"), filepath.Join(dir, "state/lists/partial"), filepath.Join(dir, "cache"), filepath.Join(dir, "log")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return err
 		}
