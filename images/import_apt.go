@@ -104,9 +104,6 @@ func (r *imported) aptLines() ([]string, error) {
 	if len(lines) == 0 {
 		return nil, fmt.Errorf("%s (%s) has no package sources in /etc/apt: name some in the recipe's sources: %w", r.recipe.From, cmp.Or(r.os.name, "an unknown system"), fs.ErrInvalid)
 	}
-	// What the root is left with is what it came with.
-	own, _ := fs.ReadFile(etc, "apt/sources.list")
-	r.sources.lines = strings.Split(strings.TrimSpace(string(own)), "\n")
 	return lines, nil
 }
 
