@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,24 +104,6 @@ wait
 	for end := time.Now().Add(time.Minute); unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a process of the build lives on")
-		}
-	}
-}
-
-// The real systemd-run knows our options. (It looks at the limits themselves only where systemd runs.)
-func TestSystemdRunKnowsTheScope(t *testing.T) {
-	if _, err := exec.LookPath("systemd-run"); err != nil {
-		t.Skipf("needs systemd-run: %v", err)
-	}
-	args := append(slices.Clone(Limits{}.scope("muster-build-test")), "true")
-	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
-	if err == nil {
-		return // systemd runs here, and made the scope
-	}
-	text := strings.ToLower(string(out))
-	for _, bad := range []string{"unrecognized", "invalid option", "unknown assignment", "failed to parse", "requires an argument"} {
-		if strings.Contains(text, bad) {
-			t.Errorf("systemd-run %q: %s", args[1:], out)
 		}
 	}
 }

@@ -35,7 +35,7 @@ type toy struct {
 // toyPrograms are what dpkg and packages' scripts need, and what hooks of tests call.
 var toyPrograms = []string{
 	"sh", "dpkg", "dpkg-deb", "dpkg-split", "dpkg-query", "dpkg-trigger", "tar", "rm", "diff", "ldconfig",
-	"start-stop-daemon", "cat", "ls", "mkdir", "touch", "date", "env", "head", "id", "readlink", "mount", "ps",
+	"start-stop-daemon", "cat", "ls", "mkdir", "touch", "date", "env", "head", "id", "readlink", "mount",
 }
 
 // newToy makes the archive with the least that an image has.
