@@ -96,9 +96,14 @@ func (s *server) sawHTTP(_ context.Context, f httpboot.Fetch) {
 			return
 		}
 		sight := roles.Sighting{MAC: mac, Time: time.Now(), Step: roles.StepKernel, Message: text}
-		if path.Base(f.File) == images.InitrdFile {
+		switch path.Base(f.File) {
+		case images.InitrdFile:
 			sight.Step = roles.StepInitrd
 			s.firmware.left(lease.MAC(mac))
+		case images.SquashfsFile:
+			sight.Step = roles.StepRoot
+		case images.SealFile:
+			return
 		}
 		if !f.Complete {
 			sight.Message, sight.Error = "", text+fmt.Sprintf(", of %s: the machine hung up", bytesText(f.Size))
