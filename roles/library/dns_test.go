@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -153,45 +155,49 @@ func TestDNS(t *testing.T) {
 		t.Errorf("who has the key gets no zone: %v\n%s", err, out)
 	}
 
-	t.Run("volume", func(t *testing.T) {
-		s.write("zones", "example.net.zone", zone(1, "www 60 A 192.0.2.8"))
-		s.write("zones", "77.10.in-addr.arpa.zone", zone(1, "9.0 60 PTR nine.example.net."))
-		s.write("zones", "-bad ;name.zone", "no zone")
-		s.write("zones", "Upper.example.zone", zone(1, ""))
-		x.wantAnswer("NOERROR aa www.example.net. A 192.0.2.8", as(stranger, "www.example.net")...)
-		x.wantAnswer("NOERROR www.example.net. A 192.0.2.8", "www.example.net")
-		x.wantAnswer("NOERROR 9.0.77.10.in-addr.arpa. PTR nine.example.net.", "-x", "10.77.0.9")
-		// A new record is there for those who asked before, too; a mistake leaves the old ones.
-		x.wantAnswer("NXDOMAIN", "new.example.net")
-		s.write("zones", "example.net.zone", zone(2, "www 60 A 192.0.2.9\nnew 60 A 192.0.2.10"))
-		x.wantAnswer("NOERROR www.example.net. A 192.0.2.9", "www.example.net")
-		x.wantAnswer("NOERROR new.example.net. A 192.0.2.10", "new.example.net")
-		s.write("zones", "example.net.zone", zone(3, "www 60 A 192.0.2.11\nnew 60 AAAA 192.0.2.10"))
-		s.write("zones", "example.com.zone", zone(1, "www 60 A 192.0.2.12"))
-		x.wantAnswer("NOERROR www.example.com. A 192.0.2.12", "www.example.com") // it was looked at after the mistake
-		x.wantAnswer("NOERROR www.example.net. A 192.0.2.9", "www.example.net")
-		if err := os.Remove(s.volume("zones") + "/example.com.zone"); err != nil {
-			t.Fatal(err)
-		}
-		x.wantAnswer("REFUSED", as(stranger, "www.example.com")...)
-	})
+	// Zones of the volume.
+	s.write("zones", "example.net.zone", zone(1, "www 60 A 192.0.2.8"))
+	s.write("zones", "77.10.in-addr.arpa.zone", zone(1, "9.0 60 PTR nine.example.net."))
+	s.write("zones", "-bad ;name.zone", "no zone")
+	s.write("zones", "Upper.example.zone", zone(1, ""))
+	x.wantAnswer("NOERROR aa www.example.net. A 192.0.2.8", as(stranger, "www.example.net")...)
+	x.wantAnswer("NOERROR www.example.net. A 192.0.2.8", "www.example.net")
+	x.wantAnswer("NOERROR 9.0.77.10.in-addr.arpa. PTR nine.example.net.", "-x", "10.77.0.9")
+	// A new record is there for those who asked before, too; a mistake leaves the old ones.
+	x.wantAnswer("NXDOMAIN", "new.example.net")
+	s.write("zones", "example.net.zone", zone(2, "www 60 A 192.0.2.9\nnew 60 A 192.0.2.10"))
+	x.wantAnswer("NOERROR www.example.net. A 192.0.2.9", "www.example.net")
+	x.wantAnswer("NOERROR new.example.net. A 192.0.2.10", "new.example.net")
+	s.write("zones", "example.net.zone", zone(3, "www 60 A 192.0.2.11\nnew 60 AAAA 192.0.2.10"))
+	s.write("zones", "example.com.zone", zone(1, "www 60 A 192.0.2.12"))
+	x.wantAnswer("NOERROR www.example.com. A 192.0.2.12", "www.example.com") // it was looked at after the mistake
+	x.wantAnswer("NOERROR www.example.net. A 192.0.2.9", "www.example.net")
+	if err := os.Remove(s.volume("zones") + "/example.com.zone"); err != nil {
+		t.Fatal(err)
+	}
+	x.wantAnswer("REFUSED", as(stranger, "www.example.com")...)
 
-	t.Run("primary", func(t *testing.T) {
-		up.hidden(2, "www 60 A 192.0.2.2")
-		up.run("knotc", "-c", "/srv/up/knot.conf", "zone-reload", "hidden.example")
-		x.wantAnswer("NOERROR aa www.hidden.example. A 192.0.2.2", as(stranger, "www.hidden.example")...)
-		s.eventually("zone file", func() error {
-			if out, err := x.try("grep", "192.0.2.2", "/var/lib/knot/hidden.example.zone"); err != nil {
-				return errors.New(out)
-			}
-			return nil
-		})
-		// The primary is lost, and the node is replaced.
-		up.kill()
-		x.kill()
-		y := s.start(1)
-		y.startDNS()
-		y.wantAnswer("NOERROR aa www.hidden.example. A 192.0.2.2", as(stranger, "www.hidden.example")...)
-		y.wantAnswer("NOERROR www.hidden.example. A 192.0.2.2", "www.hidden.example")
+	// Zones of the primary.
+	up.hidden(2, "www 60 A 192.0.2.2")
+	up.run("knotc", "-c", "/srv/up/knot.conf", "zone-reload", "hidden.example")
+	x.wantAnswer("NOERROR aa www.hidden.example. A 192.0.2.2", as(stranger, "www.hidden.example")...)
+	s.eventually("zone file", func() error {
+		if out, err := x.try("grep", "192.0.2.2", "/var/lib/knot/hidden.example.zone"); err != nil {
+			return errors.New(out)
+		}
+		return nil
 	})
+	// Others than Knot send their NOTIFY by UDP.
+	out, err := exec.Command("nsenter", "-t", strconv.Itoa(up.pid), "--net", "kdig", "@"+x.address, "-y", "hmac-sha256:muster:"+tsig, "hidden.example", "NOTIFY=3").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "status: NOERROR") {
+		t.Errorf("NOTIFY by UDP: %v\n%s", err, out)
+	}
+
+	// The primary is lost, and the node is replaced.
+	up.kill()
+	x.kill()
+	y := s.start(1)
+	y.startDNS()
+	y.wantAnswer("NOERROR aa www.hidden.example. A 192.0.2.2", as(stranger, "www.hidden.example")...)
+	y.wantAnswer("NOERROR www.hidden.example. A 192.0.2.2", "www.hidden.example")
 }
