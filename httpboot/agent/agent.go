@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,12 +39,14 @@ type Agent struct {
 	mods    *modules
 	tried   map[string]bool // modaliases that were looked up
 	drivers chan struct{}   // closed when every device has its driver
-	client  *client
-	events  *reporter
-	nic     string
-	address netip.Prefix // what the NIC has now
-	settled bool         // address is a spec's, and was reported
-	key     string       // proves that this machine redeemed the boot's token; empty before it did
+	// preloading is set while modules go in in the background.
+	preloading atomic.Bool
+	client     *client
+	events     *reporter
+	nic        string
+	address    netip.Prefix // what the NIC has now
+	settled    bool         // address is a spec's, and was reported
+	key        string       // proves that this machine redeemed the boot's token; empty before it did
 }
 
 // errReboot ends a boot: the machine restarts, for the reason that it carries.

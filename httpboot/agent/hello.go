@@ -59,6 +59,7 @@ func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 			reply.Wait = "the boot server has no work for this machine yet"
 		}
 		a.Console.Remind("waiting: %s", reply.Wait)
+		a.preload(likelyModules(a.params))
 		if first {
 			continue // the first poll follows hello at once
 		}

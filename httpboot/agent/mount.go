@@ -32,24 +32,39 @@ func (m mounted) undo(sys System) {
 // rootModules are what each type of root needs beside overlay.
 var rootModules = map[string][]string{"nfs": {"nfs", "nfsv3"}, "squashfs": {"loop", "squashfs"}}
 
-// preload inserts the modules that the root will most likely need, while the machine has to wait for its link
-// and the boot server; loadFor asks what became of each. It must not begin before the NIC is there, nor insert
-// two at the same time: with both of its processors busy in the kernel, a virtual machine on a busy host waits
-// for one to hear of each page that the other protects, and takes longer than for all of it in turn (measured:
-// 4 s until the NIC is there instead of 1).
-func (a *Agent) preload() {
-	for _, name := range append(slices.Clone(rootModules[a.params.Root]), "overlay") {
-		a.mods.load(a.System, name)
-	}
-}
+// likelyModules are those that a boot with these parameters will most likely need.
+func likelyModules(p Params) []string { return append(slices.Clone(rootModules[p.Root]), "overlay") }
 
-// loadFor inserts the modules that s needs, or waits until they are there.
-func (a *Agent) loadFor(s *Spec) {
+// neededModules are those that s needs.
+func neededModules(s *Spec) []string {
 	names := append(slices.Clone(rootModules[s.Root.Type]), "overlay")
 	if len(s.Mounts) > 0 && s.Root.Type != "nfs" {
 		names = append(names, rootModules["nfs"]...)
 	}
-	for _, name := range names {
+	return names
+}
+
+// preload inserts modules in the background; loadFor asks what became of each. It is for when the machine has to
+// wait anyway: for its link, for an address probe, for an operator. Beside work of its own it would be of no
+// use: with two processors busy in the kernel, a virtual machine on a busy host waits for one to hear of each
+// page that the other protects, and takes longer than for one module after the other (measured: 4 s until the
+// NIC is there instead of 1).
+func (a *Agent) preload(names []string) {
+	if a.preloading.Swap(true) {
+		return
+	}
+	go func() { // ends with the last of them
+		defer a.preloading.Store(false)
+		<-a.drivers
+		for _, name := range names {
+			a.mods.load(a.System, name)
+		}
+	}()
+}
+
+// loadFor inserts the modules that s needs, or waits until they are there.
+func (a *Agent) loadFor(s *Spec) {
+	for _, name := range neededModules(s) {
 		if err := a.mods.load(a.System, name); err != nil {
 			a.Console.Fail("%v", err)
 		}

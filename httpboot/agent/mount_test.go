@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -90,5 +91,33 @@ func TestSpecCheck(t *testing.T) {
 	s := Spec{Mounts: []Mount{{}}, Files: []File{{}}}
 	if err := s.check(); strings.Count(err.Error(), "\n") < 4 {
 		t.Errorf("not every fault is reported: %v", err)
+	}
+}
+
+// While a machine waits for its link, the modules of its root go in; one that has nothing to wait for loads them
+// when they are needed.
+func TestPreload(t *testing.T) {
+	for name, late := range map[string]bool{"late link": true, "link at once": false} {
+		synctest.Test(t, func(t *testing.T) {
+			root, k := machineTree(t), &fakeKernel{}
+			write(t, root, map[string]string{
+				"lib/modules/6.1.0-test/modules.dep": "nfs.ko:\nnfsv3.ko: nfs.ko\noverlay.ko:\n",
+				"lib/modules/6.1.0-test/nfs.ko":      "", "lib/modules/6.1.0-test/nfsv3.ko": "", "lib/modules/6.1.0-test/overlay.ko": "",
+			})
+			if late {
+				write(t, root, map[string]string{"sys/class/net/eth0/carrier": "0"})
+				time.AfterFunc(time.Second, func() { write(t, root, map[string]string{"sys/class/net/eth0/carrier": "1"}) })
+			}
+			spec := webSpec()
+			spec.Address = netip.MustParsePrefix("10.77.0.100/24") // no probe
+			a, _ := newAgent(root, k, servers{"one": &fakeDirector{t: t, replies: []Reply{{Spec: spec}}}})
+			if err := a.Run(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.Fields(strings.ReplaceAll(k.calls("module", "address"), "module ", ""))
+			if first := got[0] == "nfs"; first != late || !slices.Contains(got, "overlay") || len(got) != 3+3 {
+				t.Errorf("%s: done %q", name, got)
+			}
+		})
 	}
 }

@@ -96,6 +96,7 @@ func (a *Agent) whyNoNIC(found []NIC) string {
 func (a *Agent) waitCarrier(ctx context.Context, nic string) error {
 	file := a.path("/sys/class/net/" + nic + "/carrier")
 	for start := time.Now(); readWord(file) != "1"; {
+		a.preload(likelyModules(a.params))
 		if time.Since(start) > 3*time.Second {
 			a.Console.Remind("waiting for the link of %s: is the cable in, is the switch port on?", nic)
 		}
@@ -113,10 +114,9 @@ func (a *Agent) upNetwork(ctx context.Context) error {
 		return err
 	}
 	a.drivers = make(chan struct{})
-	go func() { // ends when every device had its chance, and the root's modules are there
+	go func() { // ends when every device had its chance
+		defer close(a.drivers)
 		a.loadDrivers(false)
-		close(a.drivers)
-		a.preload()
 	}()
 	b := backoff{min: time.Second, max: 30 * time.Second}
 	for {

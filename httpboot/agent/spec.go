@@ -85,6 +85,7 @@ func (a *Agent) setAddress(ctx context.Context, s *Spec) error {
 	}
 	// Another prefix length is no other address: nobody can hold it but us.
 	if s.Address.Addr() != a.address.Addr() {
+		a.preload(neededModules(s))
 		who, err := a.Network.Probe(ctx, a.nic, s.Address.Addr())
 		if err != nil {
 			return fmt.Errorf("probe %v: %w", s.Address.Addr(), err)
