@@ -220,7 +220,9 @@ func TestCredentials(t *testing.T) {
 func TestPlainHTTP(t *testing.T) {
 	host := serve(t, base(t), nil)
 	r := nobody
-	r.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return (&net.Dialer{}).DialContext(ctx, "tcp", host) }}
+	r.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	}}
 	for _, name := range []string{"10.1.2.3:5000/test/image:1", "registry.local:5000/test/image:1"} {
 		r.PlainHTTP = false
 		_, err := r.Fill(t.Context(), name, t.TempDir(), images.FillOptions{})
