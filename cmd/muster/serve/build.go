@@ -11,6 +11,7 @@ import (
 	"muster/images"
 	"muster/images/iso"
 	"muster/images/oci"
+	"muster/images/rootfs"
 	"muster/roles"
 	"muster/roles/api"
 )
@@ -47,8 +48,12 @@ func (b builder) make(ctx context.Context, name string, recipe images.Recipe, ov
 
 // sources are what images can be imported from.
 var sources = map[string]images.Source{
-	"oci": oci.Registry{},
-	"iso": iso.Source{},
+	"oci":        oci.Registry{},
+	"oci+http":   oci.Registry{PlainHTTP: true},
+	"oci-layout": oci.Layout{},
+	"tar":        rootfs.Tar{},
+	"dir":        rootfs.Dir{},
+	"iso":        iso.Source{},
 }
 
 // BuildLocal builds a role's image into the data directory of c, without a server: on a machine that has a

@@ -111,6 +111,10 @@ func (s *server) prepare() error {
 			return fmt.Errorf("data directory: %w", err)
 		}
 	}
+	// The set-uid programs of an image are none of this machine's.
+	if err := os.Chmod(s.path("images"), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
 	if s.keys, err = loadKeys(s.Config.Data); err != nil {
 		return err
 	}
