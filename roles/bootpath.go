@@ -21,8 +21,8 @@ type Ticket struct {
 	Boot Boot
 	// Image is what to load. For a machine without a slot it is any image: its agent waits.
 	Image images.Image
-	// Cmdline are the role's extra kernel arguments; empty without a slot.
-	Cmdline string
+	// Role is what the machine boots as; zero without a slot.
+	Role Role
 	// Retry is a sentence when nothing can be booted now; the machine asks again.
 	Retry string
 }
@@ -139,7 +139,7 @@ func (r *Registry) Script(ctx context.Context, mac MAC, facts Facts) (Ticket, er
 			b.Token = newToken()
 		}
 		b.Slot, b.Address = n.Slot, facts.Address
-		t.Image, t.Cmdline, t.Retry = r.payload(tx, n)
+		t.Image, t.Role, t.Retry = r.payload(tx, n)
 		if n.Slot != "" {
 			// What keeps it from booting is also why it is not ready.
 			n.enter(StateBooting, t.Retry, now)
@@ -178,13 +178,13 @@ func (r *Registry) placeForBoot(tx Tx, n Node, now time.Time, fenced MAC) (Node,
 // payload finds what n loads: its pool's image or, without a slot, the first pool's that is built. Nobody knows
 // yet which network card such a machine has, so one with the small kernel is the last choice: without a
 // driver its agent could never speak.
-func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
+func (r *Registry) payload(tx Tx, n Node) (images.Image, Role, string) {
 	if n.Slot != "" {
 		role, img, err := r.bootsIn(tx, n.Pool, n.Slot)
 		if err != nil {
-			return images.Image{}, "", sentence(err)
+			return images.Image{}, Role{}, sentence(err)
 		}
-		return img, role.Cmdline, ""
+		return img, role, ""
 	}
 	var small images.Image
 	for p := range tx.Pools().All() {
@@ -192,15 +192,15 @@ func (r *Registry) payload(tx Tx, n Node) (images.Image, string, string) {
 		switch {
 		case err != nil:
 		case img.Flavour != images.KernelCloud:
-			return img, "", ""
+			return img, Role{}, ""
 		case small.Ref.Name == "":
 			small = img
 		}
 	}
 	if small.Ref.Name != "" {
-		return small, "", ""
+		return small, Role{}, ""
 	}
-	return images.Image{}, "", "no image is built yet; build one: muster image build ROLE"
+	return images.Image{}, Role{}, "no image is built yet; build one: muster image build ROLE"
 }
 
 // workOf gives a pool's role and image.

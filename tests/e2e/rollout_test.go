@@ -37,7 +37,7 @@ roles:
         n=$((n + 1)); say "pass $n"
       done
 pools:
-- {name: reader, role: reader, size: {max: 1}, addresses: 10.77.0.40-10.77.0.40, match: {product: [Reader]}, priority: 30}
+- {name: reader, role: reader, size: {min: 1, max: 1}, addresses: 10.77.0.40-10.77.0.40, match: {product: [Reader]}, priority: 30}
 `
 
 // TestRollout takes a pool to a new version and, when the next one is broken, back, while another node reads

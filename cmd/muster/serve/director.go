@@ -56,8 +56,9 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	}
 	return httpboot.Script{
 		Kind: httpboot.Boot, Title: title(t), Kernel: kernelPath(t.Image.Ref), Initrd: filePath(t.Image.Ref, images.InitrdFile),
-		Boot: fmt.Sprint(t.Boot.ID), Cmdline: t.Cmdline, Token: t.Boot.Token,
+		Boot: fmt.Sprint(t.Boot.ID), Cmdline: t.Role.Cmdline, Token: t.Boot.Token,
 		Address: netip.PrefixFrom(from, net.Prefix.Bits()), Gateway: net.Router, Key: d.keys.public(), Pin: d.keys.pin,
+		Root: rootType(t.Role.Root),
 	}, nil
 }
 

@@ -114,10 +114,18 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 	return nil
 }
 
+// rootType is the file system of a root, which the agent gets ready for while its machine waits.
+func rootType(mode roles.RootMode) string {
+	if mode == roles.RootRAM {
+		return "squashfs"
+	}
+	return "nfs"
+}
+
 // root puts the root into a spec.
 func (s *server) root(spec *agent.Spec, o roles.Orders, tree string, net network) (err error) {
 	if o.Role.Root == roles.RootRAM {
-		spec.Root = agent.Mount{Type: "squashfs", ReadOnly: true}
+		spec.Root = agent.Mount{Type: rootType(o.Role.Root), ReadOnly: true}
 		spec.RAM = &agent.RAMRoot{
 			Squashfs: filePath(o.Image.Ref, images.SquashfsFile), Seal: filePath(o.Image.Ref, images.SealFile), Size: o.Image.Squashfs,
 		}
