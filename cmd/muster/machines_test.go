@@ -22,7 +22,13 @@ func (w *world) machines(broken string) {
 	go func() {
 		ran <- (&roles.Reconciler{Registry: w.reg, Checker: checks{broken}, Tick: time.Millisecond}).Run(ctx)
 	}()
-	go func() { ran <- w.obey(ctx) }()
+	go func() {
+		err := w.obey(ctx)
+		if err != nil && ctx.Err() == nil {
+			panic(err) // The script waits for the machines, and would for ever.
+		}
+		ran <- err
+	}()
 	before := w.stop
 	w.stop = func() {
 		cancel()

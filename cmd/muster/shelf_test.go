@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing/fstest"
 	"time"
 
@@ -75,8 +76,15 @@ dhcpd:
   - {subnet: 10.77.0.0/24, range: 10.77.0.100-10.77.0.199}
 `
 
+// baking is held by the script whose images are real. The locks of a catalog are files, and a child of another
+// script has every open file between its fork and its exec: a lock would be taken for a moment longer than it is.
+var baking sync.Mutex
+
 // catalog makes the world's images real: built by images.Builder, of files that the script has.
 func (w *world) catalog() error {
+	baking.Lock()
+	before := w.stop
+	w.stop = func() { before(); baking.Unlock() }
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return err
