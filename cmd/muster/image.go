@@ -153,13 +153,21 @@ func (p *program) built(im images.Image, err error) error {
 	return nil
 }
 
+// progressPause is the least time between two lines about one step: nobody reads faster, and the log has all.
+const progressPause = 200 * time.Millisecond
+
 // progress shows how a build goes, unless it is to be quiet.
 func (p *program) progress(quiet bool) func(api.BuildProgress) {
 	began := p.now()
+	var step string
+	var at time.Time
 	return func(b api.BuildProgress) {
-		if !quiet {
-			fmt.Fprintln(p.stdout, progressLine(p.now().Sub(began), b))
+		now := p.now()
+		if quiet || b.Step == step && now.Sub(at) < progressPause {
+			return
 		}
+		step, at = b.Step, now
+		fmt.Fprintln(p.stdout, progressLine(now.Sub(began), b))
 	}
 }
 

@@ -14,13 +14,13 @@ import (
 var importKinds = []struct {
 	name string
 	file bool
-}{{"oci", false}, {"oci-layout", true}, {"tar", true}, {"dir", true}, {"iso", true}}
+}{{"oci", false}, {"oci+http", false}, {"oci-layout", true}, {"tar", true}, {"dir", true}, {"iso", true}}
 
 func (p *program) newImageImportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "import NAME FROM", Short: "make an image of a container image, an archive, a directory or an ISO",
 		Long: "Import makes the image NAME of something that exists, and publishes it as the next version:\n\n" +
-			"  oci:REFERENCE         a container image in a registry\n" +
+			"  oci:REFERENCE         a container image in a registry (oci+http: one without TLS)\n" +
 			"  oci-layout:DIR[:TAG]  a container image in a directory\n" +
 			"  tar:FILE              a root file system in an archive\n" +
 			"  dir:DIR               a root file system in a directory\n" +
