@@ -91,9 +91,6 @@ func TestVeryManyFiles(t *testing.T) {
 // A file of 5 GB that is mostly a hole is digested, compared and shared like any other,
 // and without memory for its hole.
 func TestAHugeSparseFile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("digests 5 GB of nothing")
-	}
 	c := &Catalog{Dir: t.TempDir()}
 	write := func(tree string) {
 		must(t, os.MkdirAll(filepath.Join(tree, "usr"), 0o755))

@@ -117,9 +117,6 @@ func TestAnotherFileSystemIsNotShared(t *testing.T) {
 
 // A new version with one package changed costs at most a twentieth of the disk of a full one.
 func TestANewVersionCostsLittle(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 800 MB")
-	}
 	dir, _ := loopFS(t, "ext4", 2<<30)
 	c := &Catalog{Dir: dir}
 	free := func() int64 { return freeBytes(t, dir) }

@@ -74,7 +74,7 @@ func TestLoadKeyTakesNothingElse(t *testing.T) {
 	}{
 		"empty":   {"", 0o600, fs.ErrInvalid},
 		"garbage": {"hello\n", 0o600, fs.ErrInvalid},
-		"no key":  {"-----BEGIN PRIVATE KEY-----\naGVsbG8=\n-----END PRIVATE KEY-----\n", 0o600, fs.ErrInvalid},
+		"no key":  {string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("hello")})), 0o600, fs.ErrInvalid},
 		"public":  {"-----BEGIN PUBLIC KEY-----\naGVsbG8=\n-----END PUBLIC KEY-----\n", 0o600, fs.ErrInvalid},
 		"open":    {"x", 0o644, fs.ErrPermission},
 	} {
