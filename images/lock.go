@@ -60,5 +60,9 @@ func flock(path string, flags, how int) (unlock func(), err error) {
 		}
 		return nil, fmt.Errorf("images: lock %s: %w", path, err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// A child between fork and exec has the file open too: closing it alone would leave the lock to that.
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+		f.Close()
+	}, nil
 }
