@@ -3,7 +3,6 @@ package images
 import (
 	"context"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 )
@@ -75,13 +74,4 @@ func (l *lastLines) add(line string) {
 	if len(*l) > hookLines {
 		*l = (*l)[1:]
 	}
-}
-
-// programs gives the output of the build's programs a place in the log, and tells its lines to each of fns.
-func (w *build) programs(fns ...func(string)) io.Writer {
-	return &lineWriter{w: w.log, fn: func(line string) {
-		for _, fn := range fns {
-			fn(line)
-		}
-	}}
 }
