@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,24 +22,29 @@ func listenTCP(t *testing.T, fn func(net.Conn)) int {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	var last net.Conn
-	go func() { // ends when the listener is closed; one connection at a time
+	var mu sync.Mutex
+	var last net.Conn // guarded by mu
+	go func() {       // ends when the listener is closed; one connection at a time
 		defer close(done)
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
+			mu.Lock()
 			last = c
+			mu.Unlock()
 			fn(c)
 			c.Close()
 		}
 	}()
 	t.Cleanup(func() {
 		l.Close()
+		mu.Lock()
 		if last != nil {
 			last.Close()
 		}
+		mu.Unlock()
 		<-done
 	})
 	return l.Addr().(*net.TCPAddr).Port
