@@ -93,7 +93,7 @@ func TestSecondServer(t *testing.T) {
 	s.run("ip", "addr", "add", "10.78.0.1/24", "dev", "br1")
 	s.run("ip", "link", "set", "br1", "up")
 	other := strings.NewReplacer("br0", "br1", "10.77.0", "10.78.0").Replace(configYAML("DATA", "SOCKET", ""))
-	other += "tftpd: {listen: ':1069'}\nhttpboot: {listen: ':1080'}\nimages: {nfs: {port: 3049, mountport: 30048}}\n"
+	other += "tftpd: {listen: ':1069'}\nhttpboot: {listen: ':1080', secure: ':1443'}\nimages: {nfs: {port: 3049, mountport: 30048}}\n"
 	apart := filepath.Join(s.dir, "apart")
 	for _, tt := range []struct {
 		name, data, api string

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"muster/cmd/muster/config"
@@ -94,6 +95,9 @@ func LocalCatalog(c *config.Config) (*images.Catalog, error) {
 }
 
 func localBuilder(c *config.Config, agent string) (b builder, err error) {
+	if os.Getuid() != 0 {
+		return b, fmt.Errorf("building needs root: an image has other users' files, and the keys are root's; use sudo: %w", fs.ErrPermission)
+	}
 	if b.library, err = loadLibrary(c.Library); err != nil {
 		return b, err
 	}
