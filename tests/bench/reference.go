@@ -94,21 +94,26 @@ func (r *reference) serve(ctx context.Context) error {
 			return err
 		}
 		go func() { _ = cmd.Wait(); log.Close() }() // ends with the rack
+		if argv[0] == "rpcbind" { // where the NFS server registers itself
+			if err := r.until(ctx, "", "rpcinfo", "-p", "10.77.0.1"); err != nil {
+				return err
+			}
+		}
 	}
-	return r.mountable(ctx)
+	return r.until(ctx, r.dir, "showmount", "-e", "10.77.0.1")
 }
 
-// mountable waits until the NFS server lists its exports.
-func (r *reference) mountable(ctx context.Context) error {
+// until runs a command in the rack until it succeeds and says what is wanted.
+func (r *reference) until(ctx context.Context, wanted string, argv ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		out, err := r.rack.Command(ctx, "showmount", "-e", "10.77.0.1").CombinedOutput()
-		if err == nil && strings.Contains(string(out), r.dir) {
+		out, err := r.rack.Command(ctx, argv[0], argv[1:]...).CombinedOutput()
+		if err == nil && strings.Contains(string(out), wanted) {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("the reference's NFS server does not answer: %s", out)
+			return fmt.Errorf("the reference's %s does not answer: %s", argv[0], out)
 		}
 		select {
 		case <-ctx.Done():
