@@ -94,7 +94,7 @@ func (r *reference) serve(ctx context.Context) error {
 			return err
 		}
 		go func() { _ = cmd.Wait(); log.Close() }() // ends with the rack
-		if argv[0] == "rpcbind" { // where the NFS server registers itself
+		if argv[0] == "rpcbind" {                   // where the NFS server registers itself
 			if err := r.until(ctx, "", "rpcinfo", "-p", "10.77.0.1"); err != nil {
 				return err
 			}
