@@ -138,8 +138,8 @@ func newMuster(b *testing.B, cache, mode string) *stand {
 	if out, err := muster("image", "build", "web", "--local", "--file", declared, "--if-missing"); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
-	// Each stack has its own state, and all the same image.
-	if out, err := exec.Command("sh", "-ec", "mkdir "+data+" && cp -al "+images+"/images "+data).CombinedOutput(); err != nil {
+	// Each stack has its own state, and all the same image, signed by the same key.
+	if out, err := exec.Command("sh", "-ec", "mkdir "+data+" && cp -al "+images+"/images "+data+" && cp -a "+images+"/keys "+data).CombinedOutput(); err != nil {
 		b.Fatalf("%v: %s", err, out)
 	}
 	write(b, conf, fmt.Sprintf(musterYAML, data, socket, lab))
