@@ -186,7 +186,8 @@ func (p *page) fill(m Machine, s Script) error {
 // bootURL makes a whole URL of a path on this server, and tells the server whose boot it is.
 func bootURL(m Machine, s Script, ref string) (string, error) {
 	u, err := url.Parse(ref)
-	if err != nil || ref == "" || strings.ContainsAny(ref, " \t\r\n$") {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' || r == '$' } // a URL is ASCII: the rest is %-encoded (RFC 3986 section 2)
+	if err != nil || ref == "" || strings.ContainsFunc(ref, odd) || u.IsAbs() && u.Host == "" {
 		return "", fmt.Errorf("httpboot: boot file %q is no URL: %w", ref, fs.ErrInvalid)
 	}
 	if u.IsAbs() {

@@ -197,6 +197,7 @@ func TestTemplates(t *testing.T) {
 func FuzzScript(f *testing.F) {
 	f.Add("mac=52-54-00-aa-00-01&product=x", "title", "message", "a=b", "/k")
 	f.Add("mac=52-54-00-aa-00-01&serial=%0A", "t\nshell", "|| shell", "a || shell", "/k?\nshell")
+	f.Add("mac=52-54-00-aa-00-01", "", "", "", "a0a::::a\xce\xce")
 	f.Fuzz(func(t *testing.T, query, title, message, cmdline, kernel string) {
 		sc := Script{Kind: Boot, Title: title, Message: message, Cmdline: cmdline, Kernel: kernel, Initrd: "/i", Address: slirp}
 		d := &fixedDirector{script: func(Machine) (Script, error) { return sc, nil }}
