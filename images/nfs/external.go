@@ -60,7 +60,8 @@ func (x *External) Ready(ctx context.Context) error {
 func (x *External) Mount(path string) (Mount, error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if _, err := covering(x.exports, path); err != nil {
+	export, err := covering(x.exports, path)
+	if err != nil {
 		return Mount{}, err
 	}
 	path = filepath.Clean(path)
@@ -72,5 +73,5 @@ func (x *External) Mount(path string) (Mount, error) {
 		}
 	}
 	// What the other server can do is not known: ask for the least.
-	return Mount{x.Server, there, cmp.Or(x.Port, Port), cmp.Or(x.MountPort, MountPort), noACL}, nil
+	return Mount{x.Server, there, cmp.Or(x.Port, Port), cmp.Or(x.MountPort, MountPort), mountOptions(export)}, nil
 }

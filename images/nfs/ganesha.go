@@ -285,8 +285,9 @@ func (g *Ganesha) Ready(ctx context.Context) error {
 func (g *Ganesha) Mount(path string) (Mount, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, err := covering(g.exports, path); err != nil {
+	export, err := covering(g.exports, path)
+	if err != nil {
 		return Mount{}, err
 	}
-	return Mount{Path: filepath.Clean(path), Port: g.port(), MountPort: g.mountPort(), Options: noACL}, nil
+	return Mount{Path: filepath.Clean(path), Port: g.port(), MountPort: g.mountPort(), Options: mountOptions(export)}, nil
 }

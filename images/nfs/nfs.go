@@ -72,10 +72,22 @@ type Mount struct {
 	Options string
 }
 
-// noACL keeps a client from asking a server for ACLs that it cannot store: nfs-ganesha as Debian builds it
-// answers with an I/O error, on which systemd refuses to start a service that has a StateDirectory. It also
-// saves a request for each file that is opened.
-const noACL = "noacl"
+// mountOptions gives the options that a version 3 client needs for a directory of e from a server that cannot
+// store ACLs.
+//
+// What is written to gets noacl, which keeps the client from asking for them: nfs-ganesha as Debian builds it
+// answers a change with an I/O error, on which systemd refuses to start a service that has a StateDirectory. It
+// also saves a request for each file that is opened.
+//
+// What is read-only must not have it: roots are below an overlay, which checks a user's rights itself, asks for a
+// file's ACL when that user does not own it, and takes noacl's "operation not supported" for an answer: nothing
+// would run but as root.
+func mountOptions(e Export) string {
+	if e.ReadOnly {
+		return ""
+	}
+	return "noacl"
+}
 
 // check reports every fault of an export list, other than missing directories.
 func check(exports []Export) error {

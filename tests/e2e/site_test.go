@@ -249,7 +249,7 @@ func (s *site) dump() {
 		return
 	}
 	var b bytes.Buffer
-	s.rack.Dump(&b, 60)
+	s.rack.Dump(&b, 200)
 	if nodes, err := s.client.Nodes(context.Background()); err == nil {
 		for _, n := range nodes {
 			fmt.Fprintf(&b, "\n%s %s %s: %s\n", n.MAC, n.Slot, n.State, n.Why)

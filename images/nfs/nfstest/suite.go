@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ func Run(t *testing.T, dir string, make func(t *testing.T) Server) {
 	for _, v := range s.Versions {
 		s.version = v
 		t.Run("v"+v+"/read-only", s.readOnly)
+		t.Run("v"+v+"/overlaid", s.overlaid)
 		t.Run("v"+v+"/read-write", s.readWrite)
 		t.Run("v"+v+"/squash", s.squash)
 		t.Run("v"+v+"/foreign", s.foreign)
@@ -90,10 +92,11 @@ func (s *suite) tree(t *testing.T) {
 		mode os.FileMode
 		b    []byte
 	}{
-		"etc/hostname": {0o644, []byte("web\n")},
-		"etc/shadow":   {0o600, []byte("root:*:1::::::\n")},
-		"su":           {0o755 | os.ModeSetuid, []byte("\x7fELF")},
-		"big":          {0o644, big},
+		"etc/hostname":   {0o644, []byte("web\n")},
+		"etc/os-release": {0o644, []byte("Debian\n")},
+		"etc/shadow":     {0o600, []byte("root:*:1::::::\n")},
+		"su":             {0o755 | os.ModeSetuid, []byte("\x7fELF")},
+		"big":            {0o644, big},
 	} {
 		p := filepath.Join(root, name)
 		if err := os.WriteFile(p, f.b, 0o600); err != nil {
@@ -181,6 +184,28 @@ func (s *suite) readOnly(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(s.path("images/web/7/tree/etc/hostname")); string(b) != "web\n" {
 		t.Errorf("the server's file is now %q", b)
+	}
+}
+
+// overlaid reads through an overlay, as every service does that runs as a user of its own: the overlay checks that
+// user's rights itself, by the mode and the ACL that the server tells it.
+func (s *suite) overlaid(t *testing.T) {
+	lower := s.mounted(t, s.path("images/web/7/tree"))
+	m := lower + ".overlay"
+	s.must(wire.Request{Op: wire.Overlay, Source: lower, Path: m})
+	t.Cleanup(func() {
+		s.must(wire.Request{Op: wire.Unmount, Path: m})
+		s.must(wire.Request{Op: wire.Unmount, Path: m + ".ram"})
+	})
+	if got := s.must(wire.Request{Op: wire.Read, Path: m + "/etc/os-release", UID: 42}); string(got.Data) != "Debian\n" {
+		t.Errorf("etc/os-release = %q", got.Data)
+	}
+	if a := s.try(wire.Request{Op: wire.Read, Path: m + "/etc/shadow", UID: 42}); !strings.Contains(a.Error, "permission denied") {
+		t.Errorf("another user reads a file of mode 0600: %q", a.Error)
+	}
+	s.must(wire.Request{Op: wire.Write, Path: m + "/etc/os-release", Data: []byte("x")})
+	if got := s.must(wire.Request{Op: wire.Read, Path: m + "/etc/os-release", UID: 42}); string(got.Data) != "x" {
+		t.Errorf("a changed etc/os-release = %q", got.Data)
 	}
 }
 

@@ -8,10 +8,12 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -82,7 +84,7 @@ func serve(conn net.Conn) error {
 			return err
 		}
 		var a wire.Answer
-		if err := do(q, &a, held); err != nil {
+		if err := as(q.UID, func() error { return do(q, &a, held) }); err != nil {
 			a.Error = err.Error()
 		}
 		if err := out.Encode(a); err != nil {
@@ -141,6 +143,37 @@ func insert(file string) error {
 	return nil
 }
 
+// as does something as another user, whose rights the file system checks: root passes most of them.
+func as(uid int, fn func() error) error {
+	if uid == 0 {
+		return fn()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Setfsuid(uid); err != nil { // of this thread; the kernel takes the capabilities over files along
+		return err
+	}
+	defer unix.Setfsuid(0)
+	return fn()
+}
+
+// overlay makes a tree writable, as a node does with its root.
+func overlay(lower, target string) error {
+	dir := target + ".ram"
+	for _, d := range []string{target, dir} {
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			return err
+		}
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0755"); err != nil {
+		return err
+	}
+	if err := errors.Join(os.Mkdir(dir+"/upper", 0o755), os.Mkdir(dir+"/work", 0o755)); err != nil {
+		return err
+	}
+	return unix.Mount("overlay", target, "overlay", 0, "lowerdir="+lower+",upperdir="+dir+"/upper,workdir="+dir+"/work")
+}
+
 // do executes one request.
 func do(q wire.Request, a *wire.Answer, held map[string]*os.File) (err error) {
 	switch q.Op {
@@ -149,6 +182,8 @@ func do(q wire.Request, a *wire.Answer, held map[string]*os.File) (err error) {
 			return err
 		}
 		return unix.Mount(q.Source, q.Path, "nfs", 0, q.Options)
+	case wire.Overlay:
+		return overlay(q.Source, q.Path)
 	case wire.Unmount:
 		return unix.Unmount(q.Path, 0)
 	case wire.Read:

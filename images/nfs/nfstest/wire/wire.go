@@ -8,6 +8,7 @@ type Op string
 // The requests.
 const (
 	Mount    Op = "mount"    // Source on Path with Options
+	Overlay  Op = "overlay"  // an overlay in RAM on Path above Source
 	Unmount  Op = "unmount"  // Path
 	Read     Op = "read"     // Path → Data
 	Write    Op = "write"    // Data to Path
@@ -27,6 +28,8 @@ type Request struct {
 	Data                  []byte
 	Offset                int64
 	Size                  int
+	// UID is who does it; zero is root.
+	UID int
 }
 
 // Answer is what came of it. Error is empty when it worked.
