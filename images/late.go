@@ -12,7 +12,7 @@ import (
 
 // late.go puts off what a node's service does not wait for: devices that need no driver to boot, logins, and
 // units that find nothing to do on a machine without disks. On one that is started a thousand times a year it
-// counts: of five seconds between the root and nginx three are gone. All of it still happens, by late.target, as
+// counts: 5.6 s from the root to nginx became 3.2 s (emulated processor). All of it still happens, by late.target, as
 // soon as the service runs. A recipe that names one of the units in its services has it where Debian does.
 
 // unitDir is where packages have their units.

@@ -14,9 +14,9 @@ import (
 
 // boot is what one boot cost.
 type boot struct {
-	// firmware is power-on → kernel start; initrd is kernel start → the root's systemd; total is power-on → the
-	// service answers.
-	firmware, initrd, total time.Duration
+	// firmware is power-on → the kernel's first line; initrd is from there until the initrd gives the machine to the
+	// root, systemd until the root's init says its first; total is power-on → the service answers.
+	firmware, initrd, systemd, total time.Duration
 	// wire is bytes over the machine's network card until then, both ways.
 	wire int64
 }
@@ -26,6 +26,7 @@ func (b boot) service() time.Duration { return b.total - b.firmware }
 
 var (
 	kernelStarts = regexp.MustCompile(`Linux version `)
+	initrdEnds   = regexp.MustCompile(`muster: switch-root|Begin: Running /scripts/init-bottom`) // ours, initramfs-tools'
 	rootStarts   = regexp.MustCompile(`systemd\[1\]: systemd |Welcome to .*Debian`)
 	idleMemory   = regexp.MustCompile(`bench: MemTotal: (\d+) kB MemAvailable: (\d+) kB`)
 )
@@ -40,12 +41,15 @@ func run(ctx context.Context, r *rack.Rack, m *rack.Machine, url string) (b boot
 	}
 	failed := make(chan error, 1)
 	go func() { // ends with ctx at the latest
-		_, err := m.WaitConsole(ctx, kernelStarts)
-		b.firmware = time.Since(began)
-		if err == nil {
-			_, err = m.WaitConsole(ctx, rootStarts)
-			b.initrd = time.Since(began) - b.firmware
+		var err error
+		at := func(line *regexp.Regexp) time.Duration {
+			if err == nil {
+				_, err = m.WaitConsole(ctx, line)
+			}
+			return time.Since(began)
 		}
+		b.firmware = at(kernelStarts)
+		b.initrd, b.systemd = at(initrdEnds)-b.firmware, at(rootStarts)-b.firmware
 		failed <- err
 	}()
 	if err := answers(ctx, r, url); err != nil {

@@ -78,7 +78,7 @@ func (r *reference) serve(ctx context.Context) error {
 	for _, argv := range [][]string{
 		{"rpcbind", "-f", "-w"},
 		{"ganesha.nfsd", "-F", "-L", filepath.Join(r.dir, "ganesha.log"), "-f", conf, "-p", "/run/ganesha.pid"},
-		{"busybox", "httpd", "-f", "-p", "10.77.0.1:8080", "-h", filepath.Join(r.dir, "http")},
+		{"python3", "-m", "http.server", "--bind", "10.77.0.1", "--directory", filepath.Join(r.dir, "http"), "8080"},
 		{"dnsmasq", "--no-daemon", "--port=0", "--interface=br0", "--bind-interfaces", "--dhcp-range=10.77.0.20,10.77.0.20,1h",
 			"--dhcp-leasefile=" + filepath.Join(r.dir, "leases"), "--dhcp-match=set:ipxe,175",
 			"--dhcp-boot=tag:ipxe,http://10.77.0.1:8080/boot.ipxe", "--dhcp-boot=tag:!ipxe,undionly.kpxe",
