@@ -56,6 +56,7 @@ func (pl *planner) back() {
 		pl.noticeBack(s, pl.member(s))
 	}
 	var blocked bool
+	var boots []string
 	ready := pl.v.ready()
 	for i := range pl.ro.Slots {
 		s := &pl.ro.Slots[i]
@@ -65,6 +66,8 @@ func (pl *planner) back() {
 		}
 		free := m.state() != StateReady
 		switch {
+		case m.Stuck != "" && m.state() == StateBooting && !pl.late(s.Since):
+			boots = append(boots, s.Name) // its agent is about to speak
 		case m.Stuck != "":
 			pl.set(s, slotFailed)
 		case !free && ready-1 < pl.v.Pool.Size.Min:
@@ -79,6 +82,8 @@ func (pl *planner) back() {
 	switch {
 	case pl.count(slotRestarting) > 0:
 		pl.ro.Why = fmt.Sprintf("%s; waits for %s to be ready with %s again", pl.ro.Cause, pl.names(slotRestarting), pl.ro.From)
+	case len(boots) > 0:
+		pl.ro.Why = fmt.Sprintf("%s; waits until %s, which boots, can be restarted", pl.ro.Cause, strings.Join(boots, ", "))
 	case blocked && !pl.lost():
 		pl.ro.Why = pl.ro.Cause + "; " + pl.below(ready)
 	case blocked || pl.lost():

@@ -145,6 +145,34 @@ func TestStopRollout(t *testing.T) {
 	f.wantImages("web:1", "web:2", "web:1", "web:1")
 }
 
+// A node that is switched by hand, and boots when the rollout is stopped, can be restarted once its agent speaks.
+func TestStopWhileOneBoots(t *testing.T) {
+	boot := func(t *testing.T) (*fleet, roles.Ticket) {
+		f := newFleet(t, 3, 1)
+		f.DefaultPower = ""
+		f.start(roles.RolloutOptions{Image: web2})
+		f.pass(1)
+		ticket, _ := f.hello(mac(1))
+		f.pass(1)
+		if _, err := f.StopRollout(t.Context(), "web"); err != nil {
+			t.Fatal(err)
+		}
+		f.pass(1)
+		f.wantRollout(roles.RolloutRollingBack, "done pending pending", "stopped by an operator; waits until web-01, which boots, can be restarted")
+		return f, ticket
+	}
+	f, ticket := boot(t)
+	f.report(mac(1), ticket.Boot.Token, roles.Reported{Seq: 1, Step: roles.StepSwitchRoot})
+	f.finish()
+	f.wantRollout(roles.RolloutRolledBack, "back pending pending", "stopped by an operator")
+	f.wantImages("web:1", "web:1", "web:1", "web:1")
+	// One that never gets there is a matter for people.
+	f, _ = boot(t)
+	f.now = f.now.Add(11 * time.Minute)
+	f.pass(1)
+	f.wantRollout(roles.RolloutFailed, "failed pending pending", "web-01 cannot be restarted (its own agent does not answer, and it has no power driver): restart it by hand, and it boots web:1")
+}
+
 // While a node is down for another reason, the rollout waits and says so.
 func TestRolloutWaitsForTheMinimum(t *testing.T) {
 	f := newFleet(t, 3, 2)
