@@ -185,11 +185,7 @@ const flushTime = 5 * time.Second
 
 // handOver makes the image's init process 1.
 func (a *Agent) handOver(ctx context.Context, s *Spec) (step string, err error) {
-	init := s.Init
-	if init == "" {
-		init = "/sbin/init"
-	}
-	root := a.path(sysroot)
+	init, root := s.init(), a.path(sysroot)
 	if err := (inRoot{root}).stat(init); err != nil {
 		return "switch-root", fmt.Errorf("%s has no %s: %w", s.Image, init, err)
 	}

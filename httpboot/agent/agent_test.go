@@ -47,6 +47,7 @@ announce eth0 10.77.0.22
 mount nfs 10.77.0.1:/images/web/7/tree ROOT/ro
 mount tmpfs muster ROOT/rw
 mount overlay muster ROOT/sysroot
+as 65534
 mount tmpfs tmpfs ROOT/sysroot/run
 mount nfs 10.77.0.1:/state/web-03 ROOT/sysroot/var/lib/web
 hostname web-03

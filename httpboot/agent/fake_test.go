@@ -86,6 +86,14 @@ func (k *fakeKernel) SetHostname(name string) error { return k.do("hostname %s",
 func (k *fakeKernel) Reboot() error                 { return k.do("reboot") }
 func (k *fakeKernel) Up(nic string) error           { return k.do("up %s", nic) }
 
+// As runs fn as it is, unless it is to fail: a test need not be root.
+func (k *fakeKernel) As(uid int, fn func() error) error {
+	if err := k.do("as %d", uid); err != nil {
+		return err
+	}
+	return fn()
+}
+
 func (k *fakeKernel) SwitchRoot(root, init string, args []string) error {
 	return k.do("switch-root %s %q", init, args)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -117,6 +118,26 @@ func (Linux) Reboot() error {
 	}
 	unix.Sync()
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}
+
+// As implements System. Only fn's own thread changes its user, and only towards file systems (setfsuid(2)).
+func (Linux) As(uid int, fn func() error) error {
+	runtime.LockOSThread() // undone only when the thread is root's again; otherwise it ends with its goroutine
+	root, err := unix.SetfsuidRetUid(uid)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		unix.SetfsuidRetUid(root)
+		// The call itself never fails; it returns whose the thread was before.
+		if now, err := unix.SetfsuidRetUid(root); err == nil && now == root {
+			runtime.UnlockOSThread()
+		}
+	}()
+	if now, _ := unix.SetfsuidRetUid(uid); now != uid {
+		return fmt.Errorf("act as user %d: %w", uid, os.ErrPermission)
+	}
+	return fn()
 }
 
 // SwitchRoot implements System. Until the first file system has moved nothing is lost, and it may be

@@ -100,10 +100,37 @@ func (a *Agent) mountRoot(ctx context.Context, s *Spec) (mounted, error) {
 			}
 		}
 	}
+	if err := a.openToAll(s); err != nil {
+		return done, err
+	}
 	if done, err = a.mountRun(done); err == nil {
 		a.note("root", "%s %s", s.Image, from)
 	}
 	return done, err
+}
+
+// nobody is a user whom no file of an image belongs to.
+const nobody = 65534
+
+// openToAll says when nobody but root may open a file of the root. The overlay asks for a file's ACL where a user
+// does not own it; an NFS client that mounted with noacl, or whose server has no ACLs, answers "operation not
+// supported", and what is not root's then fails in a hundred places. Every other error is a later step's.
+func (a *Agent) openToAll(s *Spec) error {
+	if s.RAM != nil {
+		return nil
+	}
+	err := a.System.As(nobody, func() error {
+		f, err := inRoot{a.path(sysroot)}.openAs(s.init(), unix.O_RDONLY|unix.O_NONBLOCK)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+	if !errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return fmt.Errorf("%s from %s:%s: only root may open its files, as the NFS server gives no ACLs: switch them on there "+
+		"(NFSACL, RPC program 100227), take noacl out of the mount options, or choose the root mode ram: %w", s.Image, s.Root.Server, s.Root.Path, err)
 }
 
 // mountRun gives the root its /run, as systemd would: files of the spec may lie there.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -119,5 +120,50 @@ func TestPreload(t *testing.T) {
 				t.Errorf("%s: done %q", name, got)
 			}
 		})
+	}
+}
+
+// A root whose files nobody but root may open is one sentence in the timeline, and no hundred failures of the
+// image's services; once its server is mended, the boot goes on.
+func TestRootOfRootAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := machineTree(t)
+		denied := &os.PathError{Op: "open", Path: "/sbin/init", Err: unix.EOPNOTSUPP}
+		k := &fakeKernel{fail: map[string][]error{"as 65534": {denied, denied}}}
+		d := &fakeDirector{t: t, replies: []Reply{{Spec: webSpec()}}}
+		a, scr := newAgent(root, k, servers{"one": d})
+		if err := a.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		d.wantSteps("hello", "network", "root!", "root!", "root", "mount", "files", "switch-root")
+		const why = "web:7 from 10.77.0.1:/images/web/7/tree: only root may open its files, as the NFS server gives no ACLs"
+		if e := d.events[2].Error; !strings.HasPrefix(e, why) || strings.Contains(e, "\n") {
+			t.Errorf("the event says %q", e)
+		}
+		scr.shows(t, why)
+		undone := strings.ReplaceAll(k.calls("unmount"), root, "ROOT")
+		if once := "unmount ROOT/sysroot\nunmount ROOT/rw\nunmount ROOT/ro"; undone != once+"\n"+once {
+			t.Errorf("undone:\n%s", undone)
+		}
+	})
+}
+
+// What else a user may not do with an image's init is no matter of ACLs.
+func TestRootOpenToAll(t *testing.T) {
+	a, _ := newAgent(machineTree(t), &fakeKernel{}, nil)
+	other := webSpec()
+	other.Init = "/not/there"
+	for _, s := range []*Spec{webSpec(), other} {
+		if err := a.openToAll(s); err != nil {
+			t.Errorf("%s: %v", s.init(), err)
+		}
+	}
+	a.System = &fakeKernel{fail: map[string][]error{"as": {fs.ErrPermission, unix.EOPNOTSUPP}}}
+	if err := a.openToAll(webSpec()); err != nil {
+		t.Error(err)
+	}
+	other.RAM = &RAMRoot{} // nothing of it is on NFS
+	if err := a.openToAll(other); err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,9 @@ func (s *Spec) check() error {
 	}
 	return nil
 }
+
+// init is the image's init.
+func (s *Spec) init() string { return cmp.Or(s.Init, "/sbin/init") }
 
 // hostname reports whether s is a DNS label (RFC 1123 §2.1).
 func hostname(s string) bool {

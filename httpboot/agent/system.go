@@ -24,6 +24,8 @@ type System interface {
 	SetHostname(name string) error
 	// Reboot restarts the machine; on a real one it does not return.
 	Reboot() error
+	// As runs fn with a user's rights to files, and gives what fn returns.
+	As(uid int, fn func() error) error
 	// SwitchRoot makes root the root directory, frees the initramfs and becomes init. On a real machine it
 	// returns only an error, and a retry is safe only while nothing was moved (see Linux.SwitchRoot).
 	SwitchRoot(root, init string, args []string) error
