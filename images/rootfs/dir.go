@@ -169,7 +169,7 @@ func (c *copier) measure(dir int) error {
 			return err
 		}
 		if st.Mode&unix.S_IFMT != unix.S_IFDIR {
-			c.progress.size += st.Blocks * 512 / int64(st.Nlink) // of a file with two names half each time
+			c.progress.size += share(st)
 			continue
 		}
 		fd, err := unix.Openat(dir, name, openDirFlags, 0)
@@ -184,6 +184,10 @@ func (c *copier) measure(dir int) error {
 	}
 	return nil
 }
+
+// share is the bytes on the disk that one name of a file stands for: of a file with two names half each time. One that
+// was removed at this moment has none, and so have files of some FUSE file systems.
+func share(st unix.Stat_t) int64 { return st.Blocks * 512 / max(int64(st.Nlink), 1) }
 
 // dir copies what is in a directory.
 func (c *copier) dir(src, dst int, path string) error {

@@ -158,6 +158,15 @@ func TestDirLeavesOut(t *testing.T) {
 	}
 }
 
+// TestShareOfAFile: what is removed at the same moment has no name left, and FUSE file systems may say so of any file.
+func TestShareOfAFile(t *testing.T) {
+	for names, want := range map[uint64]int64{0: 4096, 1: 4096, 2: 2048} {
+		if got := share(unix.Stat_t{Blocks: 8, Nlink: names}); got != want {
+			t.Errorf("of a file with %d names: %d, want %d", names, got, want)
+		}
+	}
+}
+
 // TestDirThatChanges changes and removes files while the copy reads them.
 func TestDirThatChanges(t *testing.T) {
 	needsRoot(t)

@@ -205,6 +205,22 @@ func TestEverythingArrives(t *testing.T) {
 	s.unharmed()
 }
 
+// TestForeignAttributes: what another file system or overlay keeps in attributes is left there, and is no reason to
+// fail: every file of an NFS version 4 mount has one.
+func TestForeignAttributes(t *testing.T) {
+	s := newScene(t)
+	records := map[string]string{
+		"SCHILY.xattr.system.nfs4_acl": "\x00", "SCHILY.xattr.system.cifs_acl": "\x00", "SCHILY.xattr.btrfs.compression": "zstd",
+		"SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.user.kept": "1",
+	}
+	must(t, s.apply(Options{}, pack(t, item{tar.Header{Name: "a", Typeflag: tar.TypeReg, Mode: 0o644, PAXRecords: records}, "x"})))
+	names := make([]byte, 1<<10)
+	n, err := unix.Llistxattr(filepath.Join(s.root, "a"), names)
+	if err != nil || string(names[:n]) != "user.kept\x00" {
+		t.Errorf("attributes %q, %v", names[:max(n, 0)], err)
+	}
+}
+
 func TestNothingLeavesTheRoot(t *testing.T) {
 	for name, test := range map[string]struct {
 		items []item

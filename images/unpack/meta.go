@@ -125,9 +125,15 @@ func MetaAt(dir int, name string) (Meta, unix.Stat_t, error) {
 // directory's own link is as good.
 func pathAt(dir int, name string) string { return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + name }
 
-// foreign are attributes by which another machine's overlayfs keeps its books.
+// foreign are attributes that only their own file system understands: by which another machine's overlayfs keeps its
+// books, the ACLs of NFS version 4 and SMB, whose gist the mode has, and what btrfs is told.
 func foreign(xattr string) bool {
-	return strings.HasPrefix(xattr, "trusted.overlay.") || strings.HasPrefix(xattr, "user.overlay.")
+	for _, prefix := range []string{"trusted.overlay.", "user.overlay.", "system.nfs4_", "system.cifs_", "system.smb3_", "btrfs."} {
+		if strings.HasPrefix(xattr, prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // label are attributes of security modules that only a machine that runs them can set.
@@ -146,7 +152,7 @@ func clearXattrs(fd int, keep map[string]string) error {
 		return fmt.Errorf("extended attributes: %w", err)
 	}
 	for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
-		if _, has := keep[name]; has || name == "" || label(name) {
+		if _, has := keep[name]; has || name == "" || label(name) || foreign(name) {
 			continue
 		}
 		if err := unix.Fremovexattr(fd, name); err != nil {
