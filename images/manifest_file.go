@@ -162,7 +162,9 @@ func (w *scanWorker) load(offset int64) error {
 		return nil
 	}
 	n, err := readAt(w.fd, w.buf, offset, &w.st)
-	w.at, w.n = offset, n
+	if w.at, w.n = offset, n; err != nil {
+		w.at = -1 // what is in buf is not all: whoever asks again gets the error again
+	}
 	return err
 }
 

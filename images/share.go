@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -48,8 +49,11 @@ type sharer struct {
 	// The newest version of the same image, whose manifest goes by while the new tree is read.
 	newest  *os.File // its directory; nil: there is none
 	ref     Ref
+	digest  string // that its manifest must have
 	reader  *manifestReader
-	next    *entry // the reader's last; nil behind the end
+	merkle  *merkleCheck // of the reader's lines so far
+	wrong   error        // what is wrong with them
+	next    *entry       // the reader's last; nil behind the end
 	damaged struct {
 		sync.Mutex // for workers
 		said       []string
@@ -64,6 +68,11 @@ func newSharer(c *Catalog, name, partial string) *sharer {
 		return s
 	}
 	s.ref = Ref{name, versions[len(versions)-1]}
+	img, err := c.Find(s.ref)
+	if err != nil || c.Key != nil && !img.Signed {
+		return s // nobody knows what its manifest must be
+	}
+	s.digest, s.merkle = img.Digest, newMerkleCheck()
 	if s.reader, err = openManifest(filepath.Join(c.dir(s.ref), ManifestFile)); err != nil {
 		s.reader = nil
 		return s // an old one, or a damaged one: Verify's to tell
@@ -87,12 +96,41 @@ func (s *sharer) close() {
 // advance reads the next line of the newest version's manifest. Behind a damaged one nothing is shared.
 func (s *sharer) advance() {
 	s.next = nil
-	if s.reader == nil {
+	if s.reader == nil || s.wrong != nil {
 		return
 	}
-	if e, err := s.reader.next(); err == nil {
-		s.next = &e
+	e, err := s.reader.next()
+	if err == nil {
+		err = s.merkle.add(&e, s.reader.line)
 	}
+	switch {
+	case err == nil:
+		s.next = &e
+	case !errors.Is(err, io.EOF):
+		s.wrong = err
+	}
+}
+
+// believed says whether the newest version's manifest, of which files have got their digests, was the one that
+// was published. It reads the rest of it.
+func (s *sharer) believed() bool {
+	if s.reader == nil {
+		return true
+	}
+	for s.next != nil {
+		s.advance()
+	}
+	if s.wrong == nil {
+		var digest string
+		if digest, s.wrong = s.merkle.digest(); s.wrong == nil && digest != s.digest {
+			s.wrong = fmt.Errorf("has the digest %s, want %s", digest, s.digest)
+		}
+	}
+	if s.wrong == nil {
+		return true
+	}
+	s.report(candidate{ref: s.ref, path: ManifestFile}, s.wrong)
+	return false
 }
 
 // said gives the newest version's entry for path; nil when it has none. The paths come in a manifest's order.
@@ -108,7 +146,8 @@ func (s *sharer) said(path string) *entry {
 
 // offer shares the file at hand with that of the same path in the newest version, where that is the same. It
 // does so before the file is digested: bytes that are equal to those of a file whose digest is known need not
-// be digested again. Should that file not have its digest any more, Verify finds both.
+// be digested again. Should
+// that file have decayed, they are not equal; should the manifest have, shareTree digests everything after all.
 func (s *sharer) offer(w *scanWorker, e, said *entry) bool {
 	e.own = e.size > 0
 	if !e.own || s.newest == nil || said == nil || said.size != e.size || !sameAttributes(e, said) {
@@ -216,11 +255,19 @@ func (s *sharer) replace(w *scanWorker, e *entry, old int) error {
 // digests.
 func (s *sharer) shareTree(ctx context.Context) (entries []entry, digest string, err error) {
 	var dirs []dirTimes
-	sc := scanner{dir: s.partial, sharer: s, dirs: &dirs}
-	err = sc.run(ctx, func(e *entry) error {
-		entries = append(entries, *e)
-		return nil
-	})
+	scan := func(dirs *[]dirTimes) error {
+		entries = entries[:0]
+		sc := scanner{dir: s.partial, sharer: s, dirs: dirs}
+		return sc.run(ctx, func(e *entry) error {
+			entries = append(entries, *e)
+			return nil
+		})
+	}
+	err = scan(&dirs)
+	if err == nil && !s.believed() {
+		// Every file is digested after all. The reader is behind its end, and has nothing to say any more.
+		err = scan(nil)
+	}
 	if err == nil {
 		err = s.searchOthers(ctx, entries)
 	}
