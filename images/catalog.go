@@ -37,16 +37,25 @@ func (c *Catalog) Find(ref Ref) (Image, error) {
 	if err != nil {
 		return Image{}, err
 	}
-	version := ref.Version
-	if version == 0 {
-		version = current
+	if ref.Version > 0 {
+		img, err := c.read(ref)
+		img.Current = ref.Version == current
+		return img, err
 	}
-	if version == 0 {
-		return Image{}, c.missing(ref)
+	for current > 0 {
+		img, err := c.read(Ref{ref.Name, current})
+		img.Current = true
+		if !errors.Is(err, fs.ErrNotExist) {
+			return img, err
+		}
+		// Another one may have become current, and this one removed, since we read the link.
+		now, nowErr := c.current(ref.Name)
+		if nowErr != nil || now == current {
+			return img, err
+		}
+		current = now
 	}
-	img, err := c.read(Ref{ref.Name, version})
-	img.Current = version == current
-	return img, err
+	return Image{}, c.missing(ref)
 }
 
 // missing is the error for a ref that names nothing. It tells an image that was never built from a version

@@ -79,6 +79,11 @@ func (c *Catalog) Rollback(name string) (Image, error) {
 	if _, err := c.Find(Ref{Name: name}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Image{}, err
 	}
+	if versions, err := c.versions(name); err != nil {
+		return Image{}, err
+	} else if len(versions) == 0 {
+		return Image{}, c.missing(Ref{Name: name})
+	}
 	unlock, err := c.switching(name)
 	if err != nil {
 		return Image{}, err

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
 // Remove deletes a version. The current version is refused while there are others: make another one current
@@ -104,13 +106,43 @@ func (c *Catalog) Clean() error {
 			errs = append(errs, err)
 			continue
 		}
-		errs = append(errs, removeMatches(filepath.Join(c.Dir, name, partialPrefix+"*")), c.cleanVersions(name))
+		errs = append(errs, c.cleanImage(name), c.cleanVersions(name))
 		unlock()
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("images: clean: %w", err)
 	}
 	return nil
+}
+
+// cleanImage removes what was left in the image's directory: directories under the image's lock, which the caller
+// holds, and files and links under that of a switch as well, which makes some. While one goes on they stay.
+func (c *Catalog) cleanImage(name string) error {
+	left, err := filepath.Glob(filepath.Join(c.Dir, name, partialPrefix+"*"))
+	errs := []error{err}
+	var small []string
+	for _, path := range left {
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+			small = append(small, path)
+			continue
+		}
+		errs = append(errs, os.RemoveAll(path))
+	}
+	if len(small) == 0 {
+		return errors.Join(errs...)
+	}
+	unlock, err := flock(filepath.Join(c.Dir, name, switchFile), os.O_CREATE|os.O_RDWR, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, fs.ErrExist) {
+		return errors.Join(errs...)
+	}
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	defer unlock()
+	for _, path := range small {
+		errs = append(errs, os.RemoveAll(path))
+	}
+	return errors.Join(errs...)
 }
 
 // cleanVersions removes what packings left in the versions' directories.
