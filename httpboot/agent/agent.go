@@ -44,9 +44,11 @@ type Agent struct {
 	client     *client
 	events     *reporter
 	nic        string
-	address    netip.Prefix // what the NIC has now
-	settled    bool         // address is a spec's, and was reported
-	key        string       // proves that this machine redeemed the boot's token; empty before it did
+	address    netip.Prefix                     // what the NIC has now
+	settled    bool                             // address is a spec's, and was reported
+	ram        *Seal                            // of what ramDir holds, whole and verified; nil while it holds nothing
+	volume     func(dir *os.File) (bool, error) // see writer; nil is the kernel's word
+	key        string                           // proves that this machine redeemed the boot's token; empty before it did
 }
 
 // errReboot ends a boot: the machine restarts, for the reason that it carries.

@@ -16,10 +16,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // tlsServer runs h behind a key of its own, and gives its pin.
@@ -166,6 +168,47 @@ func TestRefusedClaim(t *testing.T) {
 		}
 		if k.calls("reboot") != "reboot" || k.calls("switch-root") != "" {
 			t.Errorf("done: %q", k.done)
+		}
+	})
+}
+
+// A secret that would lie on a volume keeps a boot from going on, until its path is another; a file without one
+// may lie there.
+func TestSecretOnVolume(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := machineTree(t)
+		pinned(t, root)
+		spec := secretSpec()
+		spec.Files = append(spec.Files, File{Path: "/var/lib/web/page", Content: []byte("for all")})
+		d := &fakeDirector{t: t, replies: []Reply{{Spec: spec}},
+			secrets: []File{{Path: "/var/lib/web/key", Mode: 0o600, Content: []byte("tsig")}}}
+		k := &fakeKernel{}
+		a, scr := newAgent(root, k, servers{"one": d})
+		a.HTTPS = &http.Client{Transport: servers{"one:8443": d}}
+		a.volume = volumeAt(root+"/sysroot", "/var/lib/web")
+		time.AfterFunc(30*time.Second, func() {
+			if got := k.calls("switch-root"); got != "" {
+				t.Errorf("all the same: %s", got)
+			}
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.secrets = []File{{Path: "/etc/key", Mode: 0o600, Content: []byte("tsig")}}
+		})
+		if err := a.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(root + "/sysroot/var/lib/web/key"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("on the volume: %v", err)
+		}
+		for name, want := range map[string]string{"etc/key": "tsig", "var/lib/web/page": "for all"} {
+			if b, err := os.ReadFile(root + "/sysroot/" + name); string(b) != want {
+				t.Errorf("%s has %q, %v", name, b, err)
+			}
+		}
+		const why = "file /var/lib/web/key: it has a secret and would lie on a volume: choose a path outside of it"
+		scr.shows(t, why)
+		if i := slices.Index(d.steps(), "files!"); i < 0 || !strings.Contains(d.events[i].Error, why) {
+			t.Errorf("the events are %+v", d.events)
 		}
 	})
 }

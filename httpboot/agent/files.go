@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 )
 
 // checkFiles says what is wrong with files. The error wraps fs.ErrInvalid.
@@ -29,10 +30,12 @@ type writer struct {
 	changed bool
 	// ram refuses files that would lie on a volume: secrets stay in this machine.
 	ram bool
+	// volume reports whether a directory is on one.
+	volume func(dir *os.File) (bool, error)
 }
 
 func newWriter(root string) *writer {
-	return &writer{root: inRoot{root}, who: owners{root: inRoot{root}}}
+	return &writer{root: inRoot{root}, who: owners{root: inRoot{root}}, volume: onNFS}
 }
 
 // write writes f, whole or not at all, and reports whether it did.
@@ -43,10 +46,25 @@ func (w *writer) write(f File) (wrote bool, err error) {
 		if w.changed && w.root.same(f.Path, mode, o, f.Content) {
 			return false, nil
 		}
-		err = w.root.writeFile(f.Path, mode, o, f.Content, w.ram)
+		err = w.root.writeFile(f.Path, mode, o, f.Content, w.allowed)
 	}
 	if err != nil {
 		return false, fmt.Errorf("file %s: %w", f.Path, err)
 	}
 	return true, nil
+}
+
+// allowed is an error for a directory in which the next file must not be.
+func (w *writer) allowed(dir *os.File) error {
+	if !w.ram {
+		return nil
+	}
+	there, err := w.volume(dir)
+	if err != nil {
+		return fmt.Errorf("it has a secret, and nobody knows where it would lie: %w", err)
+	}
+	if there {
+		return fmt.Errorf("it has a secret and would lie on a volume: choose a path outside of it: %w", fs.ErrInvalid)
+	}
+	return nil
 }

@@ -90,3 +90,66 @@ func TestCheckFiles(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// volumeAt stands in for a kernel that has a volume mounted on dir of a root.
+func volumeAt(root, dir string) func(*os.File) (bool, error) {
+	return func(f *os.File) (bool, error) {
+		at, err := os.Readlink(handle(f))
+		return at == root+dir || strings.HasPrefix(at, root+dir+"/"), err
+	}
+}
+
+// A secret never gets to a volume, by whatever name; other files do, and secrets beside it.
+func TestWriterKeepsSecrets(t *testing.T) {
+	root := t.TempDir()
+	write(t, root, map[string]string{"srv/www/old": "old", "srv/www/key": "before", "keys": "-> /srv/www"})
+	w := newWriter(root)
+	w.volume = volumeAt(root, "/srv/www")
+	try := func(name string, secret, refused bool) {
+		t.Helper()
+		w.ram = secret
+		_, err := w.write(File{Path: name, Mode: 0o600, Content: []byte("tsig")})
+		if refused != (err != nil) || refused && (!errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "file "+name+": it has a secret and would lie on a volume")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	try("/srv/www/key", true, true)
+	try("/srv/www/new", true, true)
+	try("/srv/www/a/b", true, true)
+	try("/keys/new", true, true)
+	try("/srv/key", true, false)
+	try("/etc/key", true, false)
+	err := filepath.WalkDir(root+"/srv/www", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		if b, err := os.ReadFile(name); err != nil || strings.Contains(string(b), "tsig") || strings.Contains(name, ".muster-") {
+			t.Errorf("%s has %q, %v", name, b, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	try("/srv/www/page", false, false)
+	w.volume = func(*os.File) (bool, error) { return false, errBusy }
+	w.ram = true
+	if _, err := w.write(File{Path: "/etc/other"}); !errors.Is(err, errBusy) {
+		t.Errorf("where nobody knows: %v", err)
+	}
+}
+
+// The kernel's word for what is no volume; that of a real one is in the test of a whole machine (cmd/muster-init).
+func TestOnNFS(t *testing.T) {
+	d, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if nfs, err := onNFS(d); nfs || err != nil {
+		t.Errorf("a local directory: %v, %v", nfs, err)
+	}
+	d.Close()
+	if _, err := onNFS(d); err == nil {
+		t.Error("no directory: no error")
+	}
+}

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -119,19 +118,20 @@ func (r inRoot) same(name string, mode uint32, o owner, content []byte) bool {
 func isRoot() bool { return os.Geteuid() == 0 }
 
 // writeFile puts content at name, by rename: what is there, a file or a symlink, is replaced and never
-// written through. Nobody but root can read it before its mode and owner are right. With ram, a name on an
-// NFS volume is an error, and nothing of the content gets there.
-func (r inRoot) writeFile(name string, mode uint32, o owner, content []byte, ram bool) error {
+// written through. Nobody but root can read it before its mode and owner are right. When allowed (unless nil) gives an error
+// for the file's directory, nothing is written.
+func (r inRoot) writeFile(name string, mode uint32, o owner, content []byte, allowed func(dir *os.File) error) error {
 	dir, err := r.mkdirAll(path.Dir(name))
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	at, base := int(dir.Fd()), path.Base(name)
-	var st unix.Statfs_t
-	if err := unix.Fstatfs(at, &st); ram && (err != nil || st.Type == unix.NFS_SUPER_MAGIC) {
-		return fmt.Errorf("it has a secret and would lie on a volume: choose a path outside of it: %w", cmp.Or(err, fs.ErrInvalid))
+	if allowed != nil {
+		if err := allowed(dir); err != nil {
+			return err
+		}
 	}
+	at, base := int(dir.Fd()), path.Base(name)
 	tmp := ".muster-" + rand.Text()
 	fd, err := unix.Openat(at, tmp, unix.O_CREAT|unix.O_EXCL|unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
@@ -154,6 +154,13 @@ func (r inRoot) writeFile(name string, mode uint32, o owner, content []byte, ram
 		unix.Unlinkat(at, tmp, 0)
 	}
 	return err
+}
+
+// onNFS reports whether a directory is on a volume.
+func onNFS(dir *os.File) (bool, error) {
+	var st unix.Statfs_t
+	err := unix.Fstatfs(int(dir.Fd()), &st)
+	return st.Type == unix.NFS_SUPER_MAGIC, err
 }
 
 // symlink makes name lead to target, and replaces what is there.

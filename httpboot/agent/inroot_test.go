@@ -29,7 +29,7 @@ func TestInRootStaysInside(t *testing.T) {
 		"/loop/x":          "",
 		"/file/x":          "",
 	} {
-		err := r.writeFile(name, 0o640, owner{}, []byte(name), false)
+		err := r.writeFile(name, 0o640, owner{}, []byte(name), nil)
 		if at == "" {
 			if err == nil {
 				t.Errorf("%s: no error", name)

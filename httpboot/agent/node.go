@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"slices"
 	"time"
 )
@@ -36,6 +37,7 @@ type Node struct {
 
 	session Session
 	client  *client
+	volume  func(dir *os.File) (bool, error) // see writer; nil is the kernel's word
 	// errors are those that no server has heard of yet.
 	errors []string
 	// alone says that no server answers, or that it refuses the session.
@@ -139,10 +141,13 @@ func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 	}
 	w := newWriter(n.Root + "/")
 	w.changed = true
+	if n.volume != nil {
+		w.volume = n.volume
+	}
 	var units []string
 	wrote, done := 0, true
 	for _, f := range o.Files {
-		w.ram = f.Mode != 0 && f.Mode&0o007 == 0 // what nobody else may read is a secret, or as good as one
+		w.ram = f.Secret || f.Mode != 0 && f.Mode&0o007 == 0 // what nobody else may read is as good as one
 		changed, err := w.write(f)
 		if err != nil {
 			n.fail("%v", err)

@@ -125,6 +125,9 @@ func (a *Agent) writeFiles(s *Spec, secret []File) error {
 		}
 	}
 	w.ram = true
+	if a.volume != nil {
+		w.volume = a.volume
+	}
 	for _, f := range secret {
 		if _, err := w.write(f); err != nil {
 			return err

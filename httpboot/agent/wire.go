@@ -187,6 +187,8 @@ type File struct {
 	// Owner is user:group, looked up in the image; empty means root:root.
 	Owner   string `json:"owner,omitempty"`
 	Content []byte `json:"content"`
+	// Secret says that a secret is in it, so that it may not lie on a volume; of claimed files all have one.
+	Secret bool `json:"secret,omitempty"`
 	// Reload are units to reload when it changes in the running system.
 	Reload []string `json:"reload,omitempty"`
 }
