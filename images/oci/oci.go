@@ -24,6 +24,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/sys/unix"
 
 	"muster/images"
 	"muster/images/unpack"
@@ -107,15 +108,27 @@ func apply(ctx context.Context, root *unpack.Root, l v1.Layer, p *progress, log 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	if ofDisk(err) {
+		return err
+	}
 	// What the archive's reader left, which is nothing if all is well. A wrong digest explains a wrong
 	// archive, so it is told first.
-	if _, rest := io.Copy(io.Discard, io.LimitReader(sum, maxRest)); rest != nil && sum.err != nil {
+	rest, _ := io.Copy(io.Discard, io.LimitReader(sum, maxRest))
+	switch {
+	case sum.err != nil:
 		return sum.err
+	case rest == maxRest && err != nil:
+		return err // and what the digest would have been is not known
 	}
-	if got := hex.EncodeToString(sum.sum.Sum(nil)); sum.err == nil && got != digest.Hex {
+	if got := hex.EncodeToString(sum.sum.Sum(nil)); got != digest.Hex {
 		return fmt.Errorf("its content has the digest sha256:%s instead of %s: it was damaged or changed: %w", got, digest, fs.ErrInvalid)
 	}
 	return err
+}
+
+// ofDisk says that it was this machine that failed, whatever the layer is.
+func ofDisk(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EROFS}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // maxRest is how much of a layer is read behind the archive's end to know the digest.

@@ -30,6 +30,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"muster/images"
+	"muster/images/unpack"
 )
 
 func must(t testing.TB, err error) {
@@ -232,6 +233,46 @@ func TestBadImages(t *testing.T) {
 				t.Errorf("it left %q", left)
 			}
 		})
+	}
+}
+
+// endless is a layer with a file of 4 GB, of which so much was read.
+type endless struct {
+	v1.Layer
+	head []byte
+	read int64
+}
+
+func (*endless) Digest() (v1.Hash, error) {
+	return v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("0", 64)}, nil
+}
+
+func (e *endless) Compressed() (io.ReadCloser, error) { return io.NopCloser(e), nil }
+
+func (e *endless) Read(b []byte) (int, error) {
+	n := copy(b, e.head)
+	e.head = e.head[n:]
+	for i := n; i < len(b); i++ {
+		b[i] = 'x'
+	}
+	e.read += int64(len(b))
+	return len(b), nil
+}
+
+// TestDiskFull: a full disk is told as that, and at once, not as a damaged layer when a gigabyte more was fetched.
+func TestDiskFull(t *testing.T) {
+	needsRoot(t)
+	dir := t.TempDir()
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, 0)) })
+	var head bytes.Buffer
+	must(t, tar.NewWriter(&head).WriteHeader(&tar.Header{Name: "f", Typeflag: tar.TypeReg, Size: 4 << 30}))
+	root, err := unpack.Open(dir)
+	must(t, err)
+	defer root.Close()
+	l := &endless{head: head.Bytes()}
+	if err := apply(t.Context(), root, l, &progress{}, nil); !errors.Is(err, unix.ENOSPC) || l.read > 64<<20 {
+		t.Errorf("after %d MB: %v", l.read>>20, err)
 	}
 }
 

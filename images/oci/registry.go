@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type Registry struct {
 	Transport http.RoundTripper
 
 	pause time.Duration // before a connection is tried again; 0 means a second
+	stall time.Duration // that a connection may be silent; 0 means stallTime
 }
 
 // Fill implements images.Source.
@@ -63,16 +65,14 @@ func (r Registry) Fill(ctx context.Context, what, dir string, o images.FillOptio
 }
 
 func (r Registry) transport() http.RoundTripper {
-	t := resumer{base: r.Transport, plain: r.PlainHTTP, pause: r.pause}
+	t := resumer{base: r.Transport, plain: r.PlainHTTP, pause: r.pause, stall: r.stall}
 	if t.base == nil {
 		base := remote.DefaultTransport.(*http.Transport).Clone()
 		base.ResponseHeaderTimeout = time.Minute
 		base.DisableCompression = true // layers are compressed already, and a length is needed to resume
 		t.base = base
 	}
-	if t.pause == 0 {
-		t.pause = time.Second
-	}
+	t.pause, t.stall = cmp.Or(t.pause, time.Second), cmp.Or(t.stall, stallTime)
 	return t
 }
 

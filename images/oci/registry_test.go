@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
@@ -82,6 +83,40 @@ func TestDownloadGoesOn(t *testing.T) {
 				t.Error("the content changed")
 			}
 		})
+	}
+}
+
+// TestSilentRegistry: a registry that says no more in the middle of a layer is left, and asked again; also while it
+// repeats what is there already, because it knows no ranges.
+func TestSilentRegistry(t *testing.T) {
+	img, content := big(t)
+	var requests atomic.Int32
+	host := serve(t, img, func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Range")
+			answer, is := layerGet(w, r, h)
+			if !is || requests.Add(1) > 2 {
+				h.ServeHTTP(w, r)
+				return
+			}
+			for k, v := range answer.Header() {
+				w.Header()[k] = v
+			}
+			_, _ = w.Write(answer.Body.Bytes()[:answer.Body.Len()/2/int(requests.Load())])
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		})
+	})
+	r := nobody
+	r.stall = time.Second
+	root := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := r.Fill(ctx, host+"/test/image:1", root, images.FillOptions{}); err != nil || requests.Load() < 3 {
+		t.Fatalf("after %d requests: %v", requests.Load(), err)
+	}
+	if got := tree(t, root); len(got) != 1 || got[0] != "noise="+content {
+		t.Error("the content changed")
 	}
 }
 

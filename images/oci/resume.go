@@ -27,6 +27,7 @@ type resumer struct {
 	base  http.RoundTripper
 	plain bool
 	pause time.Duration // before the first new try
+	stall time.Duration // how long a connection may be silent
 }
 
 var errPlain = errors.New("plain HTTP is for this machine only")
@@ -68,16 +69,26 @@ type body struct {
 	since     int64 // bytes since the last try
 }
 
+// connection is the one that a body has just now. It is cut when it is silent.
+type connection struct{ *body }
+
+// Read implements io.Reader.
+func (c connection) Read(p []byte) (int, error) {
+	cancel := c.cancel // and not that of the next connection
+	silent := time.AfterFunc(c.transport.stall, func() { cancel(errSilent) })
+	n, err := c.from.Read(p)
+	if !silent.Stop() && err != nil {
+		err = errSilent
+	}
+	return n, err
+}
+
 var errSilent = fmt.Errorf("the registry was silent for %v", stallTime)
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	for {
-		silent := time.AfterFunc(stallTime, func() { b.cancel(errSilent) })
-		n, err := b.from.Read(p)
-		if !silent.Stop() && err != nil {
-			err = errSilent
-		}
+		n, err := connection{b}.Read(p)
 		b.at += int64(n)
 		if b.since += int64(n); b.since > resumed {
 			b.tries = 0
@@ -134,7 +145,7 @@ func (b *body) reopen() error {
 	case resp.StatusCode == http.StatusPartialContent && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", b.at)):
 		return nil
 	case resp.StatusCode == http.StatusOK && resp.ContentLength == b.size: // it knows no ranges
-		_, err := io.CopyN(io.Discard, resp.Body, b.at)
+		_, err := io.CopyN(io.Discard, connection{b}, b.at)
 		return err
 	case resp.StatusCode >= 500:
 		return fmt.Errorf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
