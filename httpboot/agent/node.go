@@ -133,7 +133,8 @@ func (n *Node) follow(ctx context.Context, o NodeOrders) bool {
 	return done
 }
 
-// sync writes the files that changed and reloads their units.
+// sync writes the files that changed and reloads their units; those of all files where an agent before this one
+// ended in the midst of that.
 func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 	if err := checkFiles(o.Files); err != nil {
 		n.fail("revision %s: %v", o.Revision, err)
@@ -144,6 +145,8 @@ func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 	if n.volume != nil {
 		w.volume = n.volume
 	}
+	again := n.session.Begun
+	n.keep(func(s *Session) { s.Begun = true })
 	var units []string
 	wrote, done := 0, true
 	for _, f := range o.Files {
@@ -152,12 +155,14 @@ func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 		if err != nil {
 			n.fail("%v", err)
 			done = false
-		}
-		if !changed {
 			continue
 		}
-		wrote++
-		n.Console.Say("%s has changed", f.Path)
+		if changed {
+			wrote++
+			n.Console.Say("%s has changed", f.Path)
+		} else if !again {
+			continue
+		}
 		for _, u := range f.Reload {
 			if !slices.Contains(units, u) {
 				units = append(units, u)
@@ -169,14 +174,24 @@ func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 			n.fail("reload %s: %v", u, err)
 		}
 	}
-	if done {
-		n.session.Revision = o.Revision
-		if err := n.session.save(n.Root); err != nil {
-			n.fail("session: %v", err)
-		}
+	if ctx.Err() != nil {
+		return false
 	}
+	n.keep(func(s *Session) {
+		if s.Begun = false; done {
+			s.Revision = o.Revision
+		}
+	})
 	n.Console.Say("revision %s: %d of %d files written", o.Revision, wrote, len(o.Files))
 	return done
+}
+
+// keep changes the session, for the next agent too.
+func (n *Node) keep(change func(*Session)) {
+	change(&n.session)
+	if err := n.session.save(n.Root); err != nil {
+		n.fail("session: %v", err)
+	}
 }
 
 // fail keeps an error for the next word to a server.

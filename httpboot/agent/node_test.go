@@ -22,12 +22,20 @@ type fakeUnits struct {
 	// broken units do not reload; hang makes a restart one that never begins, missing one that fails.
 	broken        []string
 	hang, missing bool
+	// onReload is called for each reload; stop ends the agent.
+	onReload, stop func()
 	// onRestart is what the restart of a real machine does.
 	onRestart func()
 }
 
-func (u *fakeUnits) Reload(_ context.Context, unit string) error {
+func (u *fakeUnits) Reload(ctx context.Context, unit string) error {
 	u.done = append(u.done, "reload "+unit)
+	if u.onReload != nil {
+		u.onReload()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if slices.Contains(u.broken, unit) {
 		return errors.New("Job failed")
 	}
@@ -91,23 +99,33 @@ func (s *nodeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // runNode lets a node follow the answers, and gives its root and screen.
 func runNode(t *testing.T, u *fakeUnits, answers ...any) (root string, s *nodeServer, scr *screen) {
 	t.Helper()
-	root, scr = t.TempDir(), &screen{}
+	root = t.TempDir()
 	session := Session{MAC: "52:54:00:aa:00:01", Key: "k", Servers: []string{"https://one:8443", "https://two:8443"}, Pin: "p", Revision: "r1"}
 	if err := session.save(root); err != nil {
 		t.Fatal(err)
 	}
 	write(t, root, map[string]string{"etc/passwd": "knot:x:1:1::/:\n", "etc/same": "same"})
+	s, scr = runNodeIn(t, root, u, answers...)
+	return root, s, scr
+}
+
+// runNodeIn is runNode in a root that has a session. What is below its /volume lies on one.
+func runNodeIn(t *testing.T, root string, u *fakeUnits, answers ...any) (s *nodeServer, scr *screen) {
+	t.Helper()
+	scr = &screen{}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s = &nodeServer{t: t, stop: cancel, next: answers}
 	if u.onRestart != nil {
 		u.onRestart = cancel
 	}
+	u.stop = cancel
 	n := &Node{Root: root, Units: u, Console: NewConsole(scr, false), HTTPS: &http.Client{Transport: servers{"two:8443": s}}}
+	n.volume = volumeAt(root, "/volume")
 	if err := n.Run(ctx); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	return root, s, scr
+	return s, scr
 }
 
 // A node that is told of new files writes those that changed, reloads each unit once, and says what failed.
@@ -170,6 +188,54 @@ func TestNodeSyncFails(t *testing.T) {
 		}
 		if d := s.at[2].Sub(s.at[1]); d < time.Second || d > nodeRetryMax {
 			t.Errorf("tried again after %v", d)
+		}
+	})
+}
+
+// A sync keeps secrets from volumes as a boot does, whatever their modes are.
+func TestNodeSyncKeepsSecrets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := NodeOrders{Revision: "r2", Files: []File{
+			{Path: "/volume/key", Mode: 0o444, Secret: true, Content: []byte("tsig")}, {Path: "/volume/page", Content: []byte("for all")},
+		}}
+		root, s, _ := runNode(t, &fakeUnits{}, orders)
+		if _, err := os.Stat(root + "/volume/key"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("on the volume: %v", err)
+		}
+		if b, err := os.ReadFile(root + "/volume/page"); string(b) != "for all" {
+			t.Errorf("the page has %q, %v", b, err)
+		}
+		if last := s.words[len(s.words)-1]; last.Revision != "r1" || !strings.Contains(strings.Join(last.Errors, ""), "/volume/key: it has a secret") {
+			t.Errorf("the server hears %+v", last)
+		}
+	})
+}
+
+// An agent that ends between a file and its unit's reload makes up for it when it is back.
+func TestNodeSyncInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		orders := NodeOrders{Revision: "r2", Files: []File{
+			{Path: "/etc/a", Content: []byte("a"), Reload: []string{"nginx.service"}}, {Path: "/etc/same", Content: []byte("same"), Reload: []string{"same.service"}},
+		}}
+		u := &fakeUnits{}
+		u.onReload = func() { u.stop() }
+		root, _, _ := runNode(t, u, orders)
+		if session, err := readSession(root); err != nil || session.Revision != "r1" {
+			t.Errorf("interrupted: the session is %+v, %v", session, err)
+		}
+		again := &fakeUnits{}
+		s, _ := runNodeIn(t, root, again, orders, NodeOrders{})
+		if want := []string{"reload nginx.service", "reload same.service"}; !slices.Equal(again.done, want) {
+			t.Errorf("done: %q, want %q", again.done, want)
+		}
+		if got := s.words[1].Revision; got != "r2" {
+			t.Errorf("then it has %s", got)
+		}
+		// What has come to its end is not done again, by an agent that is started anew neither.
+		more := &fakeUnits{}
+		orders.Revision = "r3"
+		if runNodeIn(t, root, more, orders, NodeOrders{}); len(more.done) != 0 {
+			t.Errorf("done: %q", more.done)
 		}
 	})
 }

@@ -236,6 +236,8 @@ type Session struct {
 	Servers  []string `json:"servers"`
 	Pin      string   `json:"pin"`
 	Revision string   `json:"revision,omitempty"`
+	// Begun says that files were written, or are about to be, whose units have not been told.
+	Begun bool `json:"begun,omitempty"`
 }
 
 // Where the running system's agent is. EnvFile tells the node's services what they run in, as shell
