@@ -89,13 +89,19 @@ func fill(ctx context.Context, file, inside, dir string, o images.FillOptions) (
 	}
 	sum := make(chan error, 1)
 	digest := sha256.New()
-	// Ends with the file, or with the ISO closed, or with ctx: unsquashfs takes longer.
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	// Ends with the file, or with reading: unsquashfs takes longer.
 	go func() {
-		_, err := io.Copy(digest, &ctxReader{ctx, io.NewSectionReader(disc.f, 0, disc.size)})
+		_, err := io.Copy(digest, &ctxReader{reading, io.NewSectionReader(disc.f, 0, disc.size)})
 		sum <- err
 	}()
-	err = sq.unpack(ctx, file, dir, o)
-	if err := errors.Join(err, <-sum); err != nil {
+	if err := sq.unpack(ctx, file, dir, o); err != nil {
+		stop()
+		<-sum // who is not done with the file
+		return "", err
+	}
+	if err := <-sum; err != nil {
 		return "", err
 	}
 	if err := disc.takeKernel(files, root, dir, o.Log); err != nil {

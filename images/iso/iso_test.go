@@ -242,6 +242,10 @@ func TestFillEndsWithItsContext(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Fill = %v", err)
 	}
+	// Both who unpacks and who reads for the digest end with it.
+	if _, err = (Source{}).Fill(ctx, path, t.TempDir(), images.FillOptions{}); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Fill = %q", err)
+	}
 }
 
 // FuzzDisc reads anything as an ISO: it never panics.
