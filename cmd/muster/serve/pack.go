@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"muster/images"
 )
@@ -16,10 +17,19 @@ type packer struct {
 	log     *slog.Logger
 
 	mu sync.Mutex
-	// asked has what is to be packed, and why the last try of it failed. Guarded by mu, as is wake.
-	asked map[images.Ref]error
+	// asked has what is to be packed, and how the last try of it failed. Guarded by mu, as is wake.
+	asked map[images.Ref]failure
 	wake  chan struct{}
 }
+
+// failure is a try that failed; zero while there was none.
+type failure struct {
+	err error
+	at  time.Time
+}
+
+// packAgain is the pause after a try that failed: each reads the whole image, and nodes ask every second.
+const packAgain = 20 * time.Second
 
 // wait says what a node must wait for before it can load img: "" when there is nothing.
 func (p *packer) wait(img images.Image) string {
@@ -29,18 +39,18 @@ func (p *packer) wait(img images.Image) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked == nil {
-		p.asked = map[images.Ref]error{}
+		p.asked = map[images.Ref]failure{}
 	}
-	err, known := p.asked[img.Ref]
-	if !known || err != nil {
-		p.asked[img.Ref] = nil
+	last, known := p.asked[img.Ref]
+	if !known || last.err != nil && time.Since(last.at) >= packAgain {
+		p.asked[img.Ref] = failure{}
 		select {
 		case p.channel() <- struct{}{}:
 		default: // it is awake
 		}
 	}
-	if err != nil {
-		return fmt.Sprintf("%s could not be packed for RAM, and is tried again: %v", img.Ref, err)
+	if last.err != nil {
+		return fmt.Sprintf("%s could not be packed for RAM, and is tried again: %v", img.Ref, last.err)
 	}
 	return fmt.Sprintf("%s is being packed for nodes that hold it in RAM", img.Ref)
 }
@@ -78,8 +88,8 @@ func (p *packer) run(ctx context.Context) error {
 func (p *packer) next() (images.Ref, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for ref, err := range p.asked {
-		if err == nil {
+	for ref, last := range p.asked {
+		if last.err == nil {
 			return ref, true
 		}
 	}
@@ -92,6 +102,6 @@ func (p *packer) done(ref images.Ref, err error) {
 	defer p.mu.Unlock()
 	delete(p.asked, ref)
 	if err != nil {
-		p.asked[ref] = err
+		p.asked[ref] = failure{err, time.Now()}
 	}
 }
