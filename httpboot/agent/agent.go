@@ -47,6 +47,7 @@ type Agent struct {
 	address    netip.Prefix                     // what the NIC has now
 	settled    bool                             // address is a spec's, and was reported
 	ram        *Seal                            // of what ramDir holds, whole and verified; nil while it holds nothing
+	loaded     string                           // where that came from, for people
 	volume     func(dir *os.File) (bool, error) // see writer; nil is the kernel's word
 	key        string                           // proves that this machine redeemed the boot's token; empty before it did
 }
@@ -136,7 +137,8 @@ func (a *Agent) online(ctx context.Context) error {
 	}
 }
 
-// setUp turns spec into a root and hands over. On failure it names the step and leaves nothing mounted.
+// setUp turns spec into a root and hands over. On failure it names the step and leaves nothing mounted but an
+// image that is in RAM.
 func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 	if err := s.check(); err != nil {
 		return "fail", err

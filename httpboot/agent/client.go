@@ -168,6 +168,14 @@ func (c *client) moved() {
 	c.http.CloseIdleConnections()
 }
 
+// apart gives a client that begins with the same server and then goes its own way: an event that one server took
+// says nothing of another's downloads.
+func (c *client) apart() *client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return &client{http: c.http, servers: c.servers, at: c.at}
+}
+
 // next makes another server the first one to be asked.
 func (c *client) next() {
 	c.mu.Lock()

@@ -155,6 +155,7 @@ func (a *Agent) mountImage(ctx context.Context, s *Spec) (done mounted, from str
 	if s.RAM != nil {
 		return a.mountRAM(ctx, s, dir)
 	}
+	a.emptyRAM()
 	root := s.Root
 	root.ReadOnly = true
 	if err := a.mountNFS(ctx, root, dir); err != nil {

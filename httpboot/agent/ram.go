@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -29,47 +30,76 @@ func checkRAM(s *Spec) error {
 	return nil
 }
 
-// mountRAM loads the image into RAM and mounts it on dir. From then on no boot server is needed for the root.
-// What is mounted when it fails, is for the caller to undo.
+// ramFile is the squashfs in ramDir.
+const ramFile = ramDir + "/root.squashfs"
+
+// mountRAM mounts the image that it has loaded into RAM on dir. From then on no boot server is needed for the root.
+// When a later step fails, what is in RAM stays for the next try: a rack whose volumes are away must not load its
+// images again every minute.
 func (a *Agent) mountRAM(ctx context.Context, s *Spec, dir string) (done mounted, from string, err error) {
 	seal, err := a.loadSeal(ctx, s)
 	if err != nil {
 		return nil, "", err
 	}
+	if !reflect.DeepEqual(a.ram, seal) {
+		a.emptyRAM()
+		if err := a.fillRAM(ctx, s, seal); err != nil {
+			return nil, "", err
+		}
+	}
+	if err := a.System.MountFile(a.path(ramFile), dir, "squashfs"); err != nil {
+		return nil, "", fmt.Errorf("mount %s: %w", ramFile, err)
+	}
+	return mounted{dir}, a.loaded, nil
+}
+
+// fillRAM loads and verifies what seal seals. On failure nothing of it stays.
+func (a *Agent) fillRAM(ctx context.Context, s *Spec, seal *Seal) (err error) {
 	if err := a.enoughMemory(seal); err != nil {
-		return nil, "", fmt.Errorf("%s: %w", s.Image, err)
+		return fmt.Errorf("%s: %w", s.Image, err)
 	}
 	if err := os.MkdirAll(a.path(ramDir), 0o700); err != nil {
-		return nil, "", err
+		return err
 	}
-	// A page more, as the file system counts its own.
+	// Whole pages, and some more, as the file system counts its own.
 	size := (seal.Size+4095)/4096*4096 + 1<<20
 	if err := a.System.Mount("muster", a.path(ramDir), "tmpfs", 0, fmt.Sprintf("mode=0700,size=%d", size)); err != nil {
-		return nil, "", fmt.Errorf("mount tmpfs on %s: %w", ramDir, err)
+		return fmt.Errorf("mount tmpfs on %s: %w", ramDir, err)
 	}
-	done = mounted{a.path(ramDir)}
-	file, err := os.OpenFile(a.path(ramDir+"/root.squashfs"), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
+	defer func() {
+		if err != nil {
+			a.System.Unmount(a.path(ramDir))
+		}
+	}()
+	file, err := os.OpenFile(a.path(ramFile), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600)
 	if err != nil {
-		return done, "", err
+		return err
 	}
 	defer file.Close()
 	start := time.Now()
-	if err := a.load(ctx, s, seal, file); err != nil {
-		return done, "", err
+	server, err := a.load(ctx, s, seal, file)
+	if err != nil {
+		return err
 	}
-	if err := a.System.MountFile(file.Name(), dir, "squashfs"); err != nil {
-		return done, "", fmt.Errorf("mount %s: %w", file.Name(), err)
-	}
-	from = fmt.Sprintf("in RAM, %s from %s in %s", mebibytes(seal.Size), a.client.server(), rounded(time.Since(start)))
-	return append(done, dir), from, nil
+	a.ram, a.loaded = seal, fmt.Sprintf("in RAM, %s from %s in %s", mebibytes(seal.Size), server, rounded(time.Since(start)))
+	return nil
 }
 
-// load downloads the squashfs, and says how far it is: never more than once in progressTime.
-func (a *Agent) load(ctx context.Context, s *Spec, seal *Seal, file *os.File) error {
+// emptyRAM gives the memory of an image back that no root needs.
+func (a *Agent) emptyRAM() {
+	if a.ram != nil {
+		a.System.Unmount(a.path(ramDir))
+		a.ram = nil
+	}
+}
+
+// load downloads the squashfs, and says how far it is: never more than once in progressTime. It gives the server
+// that had the last of it.
+func (a *Agent) load(ctx context.Context, s *Spec, seal *Seal, file *os.File) (server string, err error) {
 	const progressTime = 5 * time.Second
 	said, tenths, faults := time.Now(), int64(0), 0
 	d := &download{
-		client: a.client, path: a.forMe(s.RAM.Squashfs), seal: seal, file: file,
+		client: a.client.apart(), path: a.forMe(s.RAM.Squashfs), seal: seal, file: file,
 		progress: func(n int64) {
 			now := 10 * n / seal.Size
 			if now == tenths || now == 10 || time.Since(said) < progressTime {
@@ -90,9 +120,9 @@ func (a *Agent) load(ctx context.Context, s *Spec, seal *Seal, file *os.File) er
 		},
 	}
 	if err := d.run(ctx); err != nil {
-		return fmt.Errorf("load %s: %w", s.Image, err)
+		return "", fmt.Errorf("load %s: %w", s.Image, err)
 	}
-	return nil
+	return d.client.server(), nil
 }
 
 // forMe adds to a path on a boot server whose download it is.

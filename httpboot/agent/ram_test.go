@@ -70,16 +70,13 @@ func TestBootRAM(t *testing.T) {
 		if err := a.Run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		once := `mount tmpfs muster ROOT/ram
-mount squashfs ROOT/ram/root.squashfs ROOT/ro
-`
-		undo := `unmount ROOT/ro
-unmount ROOT/ram
-`
+		load := "mount tmpfs muster ROOT/ram\n"
+		mount := "mount squashfs ROOT/ram/root.squashfs ROOT/ro\n"
 		over := `mount tmpfs muster ROOT/rw
 mount overlay muster ROOT/sysroot
 `
-		want := once + strings.TrimPrefix(undo, "unmount ROOT/ro\n") + once + over + "unmount ROOT/rw\n" + undo + once + over
+		// What was loaded and verified stays, whatever fails after it: a rack that tries again must not load again.
+		want := load + mount + mount + over + "unmount ROOT/rw\nunmount ROOT/ro\n" + mount + over
 		got := k.calls("mount tmpfs muster", "mount squashfs", "mount overlay", "mount nfs", "unmount")
 		if got = strings.ReplaceAll(got, root, "ROOT") + "\n"; got != want {
 			t.Errorf("done:\n%s\nwant:\n%s", got, want)
@@ -95,11 +92,70 @@ mount overlay muster ROOT/sysroot
 		if b, err := os.ReadFile(root + "/ram/root.squashfs"); string(b) != string(s.content) {
 			t.Errorf("in RAM there are %d bytes, %v", len(b), err)
 		}
-		if len(s.asked) != 6 || s.asked[1] != "http://two/images/web/7/root.squashfs?boot=12&mac=52-54-00-aa-00-01" {
+		if len(s.asked) != 4 || s.asked[1] != "http://two/images/web/7/root.squashfs?boot=12&mac=52-54-00-aa-00-01" {
 			t.Errorf("asked for %q", s.asked)
 		}
 		s.wantSteps("hello", "network", "root!", "root!", "root", "files", "switch-root")
 		scr.shows(t, "root: web:7 in RAM, 0.0 MiB from http://two in 0s")
+	})
+}
+
+// What is in RAM goes when the spec changes: to a root on NFS, or to another image.
+func TestRAMIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root, s := ramBoot(t, roomy)
+		fresh := webSpec()
+		other := *s.replies[0].Spec
+		other.Hostname = "web-04" // another node's, of the same image
+		s.replies = append(s.replies, Reply{Spec: &other}, Reply{Spec: fresh})
+		k := &fakeKernel{fail: map[string][]error{"mount overlay": {errBusy, errBusy}}}
+		a, _ := newAgent(root, k, servers{"two": s})
+		if err := a.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		want := "mount tmpfs muster ROOT/ram\nunmount ROOT/ram"
+		if got := strings.ReplaceAll(k.calls("mount tmpfs muster "+root+"/ram", "unmount "+root+"/ram"), root, "ROOT"); got != want {
+			t.Errorf("done:\n%s\nwant:\n%s", got, want)
+		}
+		if a.ram != nil || k.calls("mount nfs 10.77.0.1:/images") == "" {
+			t.Errorf("done: %q", k.done)
+		}
+
+		// The seal of a new version is another one.
+		a.ram = &Seal{Ref: "web:6", Size: 1}
+		k.done = nil
+		s.replies[0].Spec.Image = "web:7"
+		if _, _, err := a.mountRAM(t.Context(), &other, root+"/ro"); err != nil {
+			t.Fatal(err)
+		}
+		want = "unmount ROOT/ram\nmount tmpfs muster ROOT/ram\nmount squashfs ROOT/ram/root.squashfs ROOT/ro"
+		if got := strings.ReplaceAll(strings.Join(k.done, "\n"), root, "ROOT"); got != want || a.ram.Ref != "web:7" {
+			t.Errorf("done:\n%s\nwant:\n%s", got, want)
+		}
+	})
+}
+
+// The server that is said to lie is the one that did, whichever took an event meanwhile.
+func TestRAMNamesTheLiar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root, s := ramBoot(t, roomy)
+		s.content[5] ^= 1
+		s.replies = append(s.replies, Reply{Reboot: "enough"})
+		var a *Agent
+		var scr *screen
+		a, scr = newAgent(root, &fakeKernel{}, servers{"two": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.ServeHTTP(w, r)
+			if strings.HasSuffix(r.URL.Path, ".squashfs") {
+				a.client.mu.Lock()
+				a.client.at = 0
+				a.client.mu.Unlock()
+			}
+		})})
+		a.Run(t.Context())
+		scr.shows(t, "http://two: chunk 1 of 11")
+		if strings.Contains(scr.String(), "http://one: chunk") {
+			t.Errorf("the wrong one is blamed:\n%s", scr)
+		}
 	})
 }
 
