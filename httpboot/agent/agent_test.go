@@ -314,3 +314,30 @@ func TestRunEnds(t *testing.T) {
 		})
 	}
 }
+
+// A disk controller that takes its time keeps the inventory waiting, and the screen says for what.
+func TestSlowDriver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root := machineTree(t)
+		write(t, root, map[string]string{
+			"lib/modules/6.1.0-test/modules.alias": "alias pci:v2 slowdisk\n",
+			"lib/modules/6.1.0-test/slowdisk.ko":   "",
+			"sys/devices/pci/disk/modalias":        "pci:v2\n",
+			"sys/bus/pci/devices/disk":             "-> ../../../devices/pci/disk",
+		})
+		if err := os.WriteFile(root+"/lib/modules/6.1.0-test/modules.dep", []byte("slowdisk.ko:\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		k := &fakeKernel{onLoad: func(string) { time.Sleep(5 * time.Minute) }}
+		d := &fakeDirector{t: t, replies: []Reply{{Spec: webSpec()}}}
+		a, scr := newAgent(root, k, servers{"one": d})
+		if err := a.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		const text = "a driver has not finished with its device yet"
+		if n := strings.Count(scr.String(), text); n < 4 {
+			t.Errorf("said %d times in five minutes:\n%s", n, scr)
+		}
+		d.wantSteps("hello!", "hello", "network", "root", "mount", "files", "switch-root")
+	})
+}

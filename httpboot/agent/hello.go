@@ -17,7 +17,9 @@ const refusals = 8
 func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 	b := backoff{min: time.Second, max: 30 * time.Second}
 	greeted, refused := false, 0
-	<-a.drivers // the inventory has the disks
+	if err := a.allDrivers(ctx); err != nil {
+		return nil, err
+	}
 	for {
 		asked := time.Now()
 		reply, err := a.ask(ctx, greeted)
@@ -67,6 +69,19 @@ func (a *Agent) hello(ctx context.Context) (*Spec, error) {
 		if err := sleep(ctx, max(0, pollEvery-time.Since(asked))); err != nil {
 			return nil, err
 		}
+	}
+}
+
+// allDrivers waits until every device has its driver, since the inventory has the disks. A controller that is ill
+// may take minutes: the screen says so, and the server as soon as it may.
+func (a *Agent) allDrivers(ctx context.Context) error {
+	stop := a.remind(ctx, "hello", "a driver has not finished with its device yet; the kernel's lines above may say which")
+	defer stop()
+	select {
+	case <-a.drivers:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
