@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 )
@@ -30,9 +29,9 @@ var modifiedRE = regexp.MustCompile(`[0-9]{10}\x01YP_LAST_MODIFIED`)
 // steadyTables makes the tables below tree independent of when they were made.
 func steadyTables(tree string, epoch int64) error {
 	for _, pattern := range tables {
-		found, err := filepath.Glob(filepath.Join(tree, pattern))
+		found, err := matches(tree, pattern)
 		if err != nil {
-			return fmt.Errorf("images: %w", err)
+			return err
 		}
 		for _, file := range found {
 			info, err := os.Lstat(file)

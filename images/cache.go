@@ -26,7 +26,7 @@ const (
 // keepPackages moves the packages of a tree into the cache and marks those that are installed in it as used
 // now. It serves a build that failed as well: what it fetched is fetched once.
 func keepPackages(tree, cache string, now time.Time) error {
-	debs, err := filepath.Glob(filepath.Join(tree, "var/cache/apt/archives/*.deb"))
+	debs, err := matches(tree, "var/cache/apt/archives/*.deb")
 	if err != nil {
 		return err
 	}

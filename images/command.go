@@ -188,7 +188,7 @@ func (w *build) debootstrap(ctx context.Context, tree string) error {
 		packages: w.recipe.packages(w.sources.lines), sources: w.sources.lines, patience: w.Patience, epoch: w.recipe.Epoch,
 	}
 	cmd := d.command()
-	fmt.Fprintf(w.log, "I: muster: %q\n", cmd.Args)
+	fmt.Fprintln(w.log, "I: muster:", withoutLogins(fmt.Sprintf("%q", cmd.Args)))
 	var f faults
 	out := &lineWriter{w: w.log, fn: func(line string) {
 		w.progress.line(line)

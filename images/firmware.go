@@ -25,9 +25,14 @@ func plainName(name string) string {
 	return strings.TrimSuffix(strings.TrimSuffix(name, ".xz"), ".zst")
 }
 
-// readPlain reads a file as what it is uncompressed, by its suffix.
+// plainMax is how many bytes a module or a firmware file may have, uncompressed; Debian's largest have some 30 MB.
+// They are held in memory, and may be a stranger's.
+const plainMax = 128 << 20
+
+// readPlain reads a file as what it is uncompressed, by its suffix. The error wraps fs.ErrInvalid when it is larger
+// than plainMax.
 func readPlain(fsys fs.FS, name string) ([]byte, error) {
-	b, err := fs.ReadFile(fsys, name)
+	b, err := readBounded(fsys, name)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +42,7 @@ func readPlain(fsys fs.FS, name string) ([]byte, error) {
 		r, err = xz.NewReader(bytes.NewReader(b))
 	case ".zst":
 		var z *zstd.Decoder
-		if z, err = zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1)); err == nil {
+		if z, err = zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(plainMax)); err == nil {
 			defer z.Close()
 			r = z
 		}
@@ -45,12 +50,36 @@ func readPlain(fsys fs.FS, name string) ([]byte, error) {
 		return b, nil
 	}
 	if err == nil {
-		b, err = io.ReadAll(r)
+		b, err = io.ReadAll(io.LimitReader(r, plainMax+1))
+	}
+	if err == nil && len(b) > plainMax {
+		err = errTooLarge
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return b, nil
+}
+
+var errTooLarge = fmt.Errorf("has more than %d MB, which no module and no firmware has: %w", plainMax>>20, fs.ErrInvalid)
+
+// readBounded is fs.ReadFile for what is not larger than plainMax.
+func readBounded(fsys fs.FS, name string) ([]byte, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > plainMax {
+		return nil, fmt.Errorf("%s: %w", name, errTooLarge)
+	}
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead)) // ReadFrom looks for the end behind it
+	_, err = b.ReadFrom(io.LimitReader(f, plainMax+1))
+	return b.Bytes(), err
 }
 
 // readFirmware reads the firmware name, which may be compressed.

@@ -255,9 +255,9 @@ func fileRecord(name string, b []byte) cpio.Record {
 
 // takeKernel moves the tree's kernel to file and gives its release. There is exactly one.
 func takeKernel(tree, file string) (release string, err error) {
-	found, err := filepath.Glob(filepath.Join(tree, "boot/vmlinuz-*"))
+	found, err := matches(tree, "boot/vmlinuz-*")
 	if err != nil {
-		return "", fmt.Errorf("images: %w", err)
+		return "", err
 	}
 	if len(found) != 1 {
 		return "", fmt.Errorf("images: the tree has %d kernels in /boot, want one: %w", len(found), fs.ErrInvalid)

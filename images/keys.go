@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -172,8 +173,14 @@ func reachable(line string) string {
 	return line
 }
 
+// loginRE matches who logs in, and with what, in a URL.
+var loginRE = regexp.MustCompile(`(://)[^/\s"'@]+@`)
+
+// withoutLogins removes names and passwords from the URLs in s: this machine's for its mirrors and proxies.
+func withoutLogins(s string) string { return loginRE.ReplaceAllString(s, "$1") }
+
 // leave writes the sources and keys into the root as a technician on a node wants them: without what is on
-// the boot server only.
+// the boot server only, and without its passwords.
 func (f feed) leave(root *os.Root) error {
 	if f.unused {
 		return os.RemoveAll(f.keys)
@@ -181,7 +188,7 @@ func (f feed) leave(root *os.Root) error {
 	var list strings.Builder
 	for _, line := range f.lines {
 		if all := parseList(line); len(all) == 1 && !strings.HasPrefix(all[0].uri, "copy:") {
-			list.WriteString(strings.ReplaceAll(line, f.keys+"/", "/"+keyrings+"/") + "\n")
+			list.WriteString(withoutLogins(strings.ReplaceAll(line, f.keys+"/", "/"+keyrings+"/")) + "\n")
 		}
 	}
 	const name = "etc/apt/sources.list"

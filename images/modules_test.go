@@ -3,6 +3,10 @@ package images
 import (
 	"bytes"
 	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -187,5 +191,29 @@ func TestPaddingKeepsTheStreamReadable(t *testing.T) {
 	must(t, c.pad())
 	if out.Len()%initrdAlign != 0 || out.Len() == 0 {
 		t.Errorf("length %d is no multiple of %d", out.Len(), initrdAlign)
+	}
+}
+
+// zeros is a reader that never ends.
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) { clear(b); return len(b), nil }
+
+// A stranger's module that is small on the disk and endless in memory is an error, and not the end of Muster.
+func TestCompressedFilesAreBounded(t *testing.T) {
+	var bomb bytes.Buffer
+	z, err := zstd.NewWriter(&bomb)
+	must(t, err)
+	_, err = io.CopyN(z, zeros{}, plainMax+1)
+	must(t, err)
+	must(t, z.Close())
+	if b, err := readPlain(fstest.MapFS{"x.ko.zst": {Data: bomb.Bytes()}}, "x.ko.zst"); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("%d bytes became %d: %v, want ErrInvalid", bomb.Len(), len(b), err)
+	}
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "x.ko"), nil, 0o644))
+	must(t, os.Truncate(filepath.Join(dir, "x.ko"), plainMax+1))
+	if b, err := readPlain(os.DirFS(dir), "x.ko"); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a file gave %d bytes, %v, want ErrInvalid", len(b), err)
 	}
 }

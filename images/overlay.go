@@ -1,9 +1,10 @@
 package images
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -73,20 +74,27 @@ func overlayLink(root *os.Root, overlay fs.FS, name string) error {
 }
 
 func overlayFile(root *os.Root, overlay fs.FS, name string, mode fs.FileMode) error {
-	b, err := fs.ReadFile(overlay, name)
+	f, err := overlay.Open(name)
 	if err != nil {
 		return err
 	}
+	defer f.Close()
+	in := bufio.NewReader(f)
 	if mode.Perm() == embeddedFile {
 		mode = 0o644
-		if bytes.HasPrefix(b, []byte("#!")) {
+		if begin, err := in.Peek(2); err == nil && string(begin) == "#!" {
 			mode = 0o755
 		}
 	}
 	if err := replaceable(root, name); err != nil {
 		return err
 	}
-	if err := root.WriteFile(name, b, 0o600); err != nil {
+	out, err := root.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Close()); err != nil {
 		return err
 	}
 	return root.Chmod(name, mode)

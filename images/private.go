@@ -115,9 +115,9 @@ func packaged(tree string) (map[string]bool, error) {
 
 // widowed removes links in dir, a directory of the tree, whose target is gone: those of a removed certificate.
 func widowed(tree, dir string) error {
-	links, err := filepath.Glob(filepath.Join(tree, dir, "*"))
+	links, err := matches(tree, filepath.Join(dir, "*"))
 	if err != nil {
-		return fmt.Errorf("images: %w", err)
+		return err
 	}
 	for range 2 { // a link to a link
 		for _, link := range links {
@@ -141,11 +141,14 @@ func widowed(tree, dir string) error {
 
 // emptyLogs removes what packages' scripts wrote to logs, and keeps the empty files that some services want.
 func emptyLogs(ctx context.Context, tree string) error {
-	dir := filepath.Join(tree, "var/log")
-	if info, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+	dirs, err := matches(tree, "var/log")
+	if err != nil || len(dirs) == 0 {
+		return err
+	}
+	if info, err := os.Lstat(dirs[0]); err == nil && !info.IsDir() {
 		return nil
 	}
-	return eachPath(ctx, dir, func(path string, st *unix.Stat_t) error {
+	return eachPath(ctx, dirs[0], func(path string, st *unix.Stat_t) error {
 		if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size == 0 {
 			return nil
 		}

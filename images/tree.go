@@ -155,9 +155,9 @@ func upToDate(root *os.Root) error {
 // removeAll deletes what matches the patterns.
 func removeAll(tree string, patterns []string) error {
 	for _, pattern := range patterns {
-		found, err := filepath.Glob(filepath.Join(tree, pattern))
+		found, err := matches(tree, pattern)
 		if err != nil {
-			return fmt.Errorf("images: %w", err)
+			return err
 		}
 		for _, f := range found {
 			if err := os.RemoveAll(f); err != nil {
@@ -166,6 +166,20 @@ func removeAll(tree string, patterns []string) error {
 		}
 	}
 	return nil
+}
+
+// matches gives what matches a pattern in the tree, and lies in it: a link that a hook made of a directory
+// (/var/cache/apt -> /srv/apt) leads to files of this machine, seen from here.
+func matches(tree, pattern string) ([]string, error) {
+	found, err := filepath.Glob(filepath.Join(tree, pattern))
+	if err != nil {
+		return nil, fmt.Errorf("images: %w", err)
+	}
+	top, err := filepath.EvalSymlinks(tree)
+	return slices.DeleteFunc(found, func(name string) bool {
+		dir, dirErr := filepath.EvalSymlinks(filepath.Dir(name))
+		return err != nil || dirErr != nil || !below(top, dir)
+	}), nil
 }
 
 // replace makes the parent and removes what is at name before it calls write: name may be a link out of
