@@ -59,7 +59,8 @@ func run(ctx context.Context, r *rack.Rack, m *rack.Machine, url string) (b boot
 	if b.wire, err = wire(ctx, r); err != nil {
 		return b, err
 	}
-	return b, <-failed
+	err = <-failed // and with it b is whole
+	return b, err
 }
 
 // answers waits until url is served.

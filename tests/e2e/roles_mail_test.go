@@ -143,16 +143,19 @@ func (b *mailbox) read(n int) (string, error) {
 func (s *site) pour(server string, enough int, cut func()) (taken []string) {
 	s.t.Helper()
 	var mu sync.Mutex
+	var last error
 	var wg, cutting sync.WaitGroup
 	end := time.Now().Add(patience)
 	for w := range 4 {
 		wg.Go(func() { // ends when the server does, or patience
 			for i := 0; time.Now().Before(end); i++ {
 				name := fmt.Sprintf("poured-%d-%d-end", w, i)
-				if err := s.letter(server, name); err != nil {
+				err := s.letter(server, name)
+				mu.Lock()
+				if last = err; err != nil {
+					mu.Unlock()
 					return
 				}
-				mu.Lock()
 				if taken = append(taken, name); len(taken) == enough {
 					cutting.Go(cut)
 				}
@@ -163,7 +166,7 @@ func (s *site) pour(server string, enough int, cut func()) (taken []string) {
 	wg.Wait()
 	cutting.Wait()
 	if len(taken) < enough {
-		s.t.Fatalf("only %d messages were taken", len(taken))
+		s.t.Fatalf("only %d messages were taken; the last sender ended with: %v", len(taken), last)
 	}
 	return taken
 }
