@@ -160,6 +160,10 @@ func TestDNS(t *testing.T) {
 	s.write("zones", "77.10.in-addr.arpa.zone", zone(1, "9.0 60 PTR nine.example.net."))
 	s.write("zones", "-bad ;name.zone", "no zone")
 	s.write("zones", "Upper.example.zone", zone(1, ""))
+	// Each of these would keep Knot from reading the others.
+	s.write("zones", "muster.internal.zone", zone(1, ""))
+	s.write("zones", "hidden.example.zone", zone(1, ""))
+	s.write("zones", strings.Repeat("a", 64)+".example.zone", zone(1, ""))
 	x.wantAnswer("NOERROR aa www.example.net. A 192.0.2.8", as(stranger, "www.example.net")...)
 	x.wantAnswer("NOERROR www.example.net. A 192.0.2.8", "www.example.net")
 	x.wantAnswer("NOERROR 9.0.77.10.in-addr.arpa. PTR nine.example.net.", "-x", "10.77.0.9")
