@@ -348,6 +348,10 @@ func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time, fenced MAC) (Ord
 	}
 	b.Slot, b.Image = n.Slot, n.Image
 	if order(b.Step) < order(StepSpec) {
+		// Before the spec: a boot whose last event is an error has failed.
+		if err := r.unnamedSlot(tx, role, s, b, now); err != nil {
+			return Orders{}, err
+		}
 		err = advance(tx, n, &b, Event{Time: now, Step: StepSpec, Message: fmt.Sprintf("%s as %s with %s", n.MAC, n.Slot, img.Ref)})
 	} else {
 		err = tx.Boots().Put(b)

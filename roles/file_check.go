@@ -109,7 +109,7 @@ func (r *Registry) sample(tx Tx, p Pool, role Role) (out []flaw) {
 	out = role.misuses()
 	pools := slices.Collect(tx.Pools().All())
 	for _, number := range slices.Compact([]int{1, p.Slots()}) {
-		w := slotWork{role: role, wired: true, secrets: placeholders(role), mark: []byte("sample")}
+		w := slotWork{pool: p, role: role, wired: true, secrets: placeholders(role), mark: []byte("sample")}
 		w.data = dataOf(pools, p, role, number, r.imageOrSample(p, role), r.networkOrSample)
 		for _, f := range w.flaws() {
 			if !slices.ContainsFunc(out, func(o flaw) bool { return o.what == f.what }) {
@@ -138,7 +138,7 @@ func (w slotWork) flaws() (out []flaw) {
 		if s.kind() != SecretTLS {
 			continue
 		}
-		if _, err := s.names(w.data, s.scope()); err != nil {
+		if _, err := s.names(w.data, w.pool); err != nil {
 			out = append(out, flaw{"secrets", s.Name, "secret " + s.Name, w.data.Name, err})
 		}
 	}

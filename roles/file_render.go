@@ -42,6 +42,7 @@ func (r *Registry) work(slot, image string) (w slotWork, err error) {
 // slotWork is what the files of one slot are made of.
 type slotWork struct {
 	data FileData
+	pool Pool
 	role Role
 	// wired says that a network is served at the slot's address.
 	wired   bool
@@ -67,7 +68,7 @@ func (r *Registry) workIn(tx Tx, slot, image string) (slotWork, error) {
 	if networks == nil {
 		networks = func(netip.Addr) (Network, bool) { return Network{}, false }
 	}
-	w := slotWork{role: role, secrets: map[string]Secret{}}
+	w := slotWork{pool: p, role: role, secrets: map[string]Secret{}}
 	w.data = dataOf(slices.Collect(tx.Pools().All()), p, role, s.Number, image, networks)
 	w.wired = w.data.Network.IsValid()
 	for _, spec := range role.Secrets {

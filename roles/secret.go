@@ -40,8 +40,9 @@ type SecretSpec struct {
 	// Length of a password in letters, of a key in bytes; zero means 24 and 32.
 	Length int `yaml:"length,omitempty" json:"length,omitempty"`
 	// Names are the DNS names of a certificate, as templates over FileData; empty means the slot's FQDN or,
-	// for a pool, the pool's name and all of its members. Those of a pool see the data of its first slot. A
-	// certificate that is made keeps the names that it has until it is rotated.
+	// for a pool, the pool's name and that of every slot that fits into its addresses, 500 at most. Those of a
+	// pool see the data of its first slot. A certificate that is made keeps the names that it has until it is
+	// rotated: who trusts it trusts no other one. A boot in a slot that it is not for says so in its timeline.
 	Names []string `yaml:"names,omitempty" json:"names,omitempty"`
 }
 

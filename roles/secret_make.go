@@ -48,8 +48,8 @@ var recordNameRE = regexp.MustCompile(`^([A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,
 // namesMax bounds the names of a certificate: clients refuse chains of 64 KiB and more.
 const namesMax = 500
 
-// names are those of a certificate for the slot (or, by scope, the pool) with these data.
-func (s SecretSpec) names(d FileData, scope string) ([]string, error) {
+// names are those of a certificate for the slot (or, by its scope, the pool p) with these data.
+func (s SecretSpec) names(d FileData, p Pool) ([]string, error) {
 	var out []string
 	for _, text := range s.Names {
 		t, err := parseTemplate(text, nil)
@@ -65,12 +65,8 @@ func (s SecretSpec) names(d FileData, scope string) ([]string, error) {
 	}
 	if len(s.Names) == 0 {
 		out = []string{d.FQDN}
-		if scope == scopePool {
-			out = []string{fqdn(d.Pool.Name, d.Domain)}
-			for _, m := range d.Pool.Members {
-				out = append(out, m.FQDN)
-			}
-			out = out[:min(len(out), namesMax)]
+		if s.scope() == scopePool {
+			out = p.certNames(d.Domain)
 		}
 	}
 	if len(out) == 0 || len(out) > namesMax {
@@ -83,4 +79,14 @@ func (s SecretSpec) names(d FileData, scope string) ([]string, error) {
 	}
 	slices.Sort(out[1:])
 	return slices.Compact(out), nil
+}
+
+// certNames are those of a certificate for all of p: its own, and those of every slot that fits into its addresses,
+// so that it may grow; namesMax at most.
+func (p Pool) certNames(domain string) []string {
+	out := []string{fqdn(p.Name, domain)}
+	for i := 1; i <= p.Addresses.Len() && len(out) < namesMax; i++ {
+		out = append(out, fqdn(p.SlotName(i), domain))
+	}
+	return out
 }

@@ -85,7 +85,7 @@ func (r *Registry) namesFor(tx Tx, spec SecretSpec, key, image string) ([]string
 	if err != nil {
 		return nil, err
 	}
-	names, err := spec.names(w.data, scope)
+	names, err := spec.names(w.data, w.pool)
 	if err != nil {
 		return nil, fmt.Errorf("roles: secret %s of role %s: %w", spec.Name, w.role.Name, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/big"
 	"os"
@@ -173,11 +174,11 @@ func TestCertificate(t *testing.T) {
 	r := wired(t)
 	r.declare(`roles: [{name: web, secrets: [{name: own, kind: tls}, {name: all, kind: tls, scope: pool}, {name: some, kind: tls, scope: pool,
   names: ["*.{{.Domain}}", "{{range .Pool.Members}}{{if lt .Number 3}}{{.Name}} {{end}}{{end}}", 10.77.0.20]}]}]
-pools: [{name: web, role: web, size: {max: 2}, addresses: 10.77.0.20-10.77.0.69, match: {arch: [x86_64]}}]`)
+pools: [{name: web, role: web, size: {max: 2}, addresses: 10.77.0.20-10.77.0.22, match: {arch: [x86_64]}}]`)
 	r.files("web-02")
 	for key, want := range map[string][]string{
 		"slot/web-02/own": {"web-02.rack.example"},
-		"pool/web/all":    {"web.rack.example", "web-01.rack.example", "web-02.rack.example"},
+		"pool/web/all":    {"web.rack.example", "web-01.rack.example", "web-02.rack.example", "web-03.rack.example"}, // room to grow
 		"pool/web/some":   {"*.rack.example", "web-01", "web-02"},
 	} {
 		value := []byte(r.value(key))
@@ -204,6 +205,59 @@ pools: [{name: web, role: web, size: {max: 2}, addresses: 10.77.0.20-10.77.0.69,
 		if _, err := c.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: noon, DNSName: strings.Replace(want[0], "*", "x", 1)}); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
+	}
+}
+
+// A pool grows past the addresses that it had: its certificate is not for the new slots, and their boots say so.
+func TestCertificateOfGrownPool(t *testing.T) {
+	r := wired(t)
+	grow := func(last int) {
+		r.declare(fmt.Sprintf(`roles: [{name: web, secrets: [{name: all, kind: tls, scope: pool}]}]
+pools: [{name: web, role: web, addresses: 10.77.0.20-10.77.0.%d, match: {arch: [x86_64]}}]`, last))
+	}
+	told := func(m roles.MAC) string {
+		r.hello(m)
+		b, err := r.Boot(m.String(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, ev := range b.Events {
+			if ev.Error != "" {
+				out = append(out, ev.Error)
+			}
+		}
+		if last := b.Events[len(b.Events)-1]; last.Step != roles.StepSpec {
+			t.Errorf("the last event is %+v", last)
+		}
+		return strings.Join(out, "\n")
+	}
+	grow(20)
+	r.files("web-01")
+	before := r.value("pool/web/all")
+	grow(21)
+	if got := told(mac(1)); got != "" {
+		t.Errorf("web-01: %s", got)
+	}
+	want := "the certificate pool/web/all is not for web-02.rack.example, which it is older than: clients refuse that name; muster secret rotate pool/web/all makes one that is"
+	if got := told(mac(2)); got != want {
+		t.Errorf("web-02: %q", got)
+	}
+	if r.files("web-02"); r.value("pool/web/all") != before {
+		t.Error("the certificate changed by itself")
+	}
+	if _, err := r.RotateSecret(t.Context(), "pool/web/all"); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(mac(2)); got != "" {
+		t.Errorf("after it was rotated: %s", got)
+	}
+	// An operator's is for what names they like.
+	if _, err := r.SetSecret(t.Context(), "pool/web/all", certificate(t, "example.org")); err != nil {
+		t.Fatal(err)
+	}
+	if got := told(mac(2)); got != "" {
+		t.Errorf("an operator's: %s", got)
 	}
 }
 

@@ -116,3 +116,33 @@ func unnamed(c *x509.Certificate, names []string) []string {
 	}
 	return []string{"the certificate is not for " + list}
 }
+
+// unnamedSlot notes in the timeline of b, which is about to run as s, that the pool's certificate is of before
+// there was such a slot. An operator's own is for what names its owner likes.
+func (r *Registry) unnamedSlot(tx Tx, role Role, s Slot, b Boot, now time.Time) error {
+	p, _ := tx.Pools().Get(s.Pool)
+	var n Network
+	if r.Network != nil {
+		n, _ = r.Network(s.Address)
+	}
+	name := fqdn(s.Name, n.Domain)
+	for _, spec := range role.Secrets {
+		v, made := tx.Secrets().Get(spec.key(s.Pool, s.Name))
+		if !made || v.Given || v.Kind != SecretTLS || spec.scope() != scopePool || len(spec.Names) > 0 || !slices.Contains(p.certNames(n.Domain), name) {
+			continue
+		}
+		block, _ := pem.Decode([]byte(v.Public))
+		if block == nil {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil || len(unnamed(c, []string{name})) == 0 {
+			continue
+		}
+		why := fmt.Sprintf("the certificate %s is not for %s, which it is older than: clients refuse that name; muster secret rotate %s makes one that is", v.Key, name, v.Key)
+		if _, err := tx.Append(Event{Time: now, Node: b.Node, Name: s.Name, Boot: b.ID, Step: StepFiles, Error: why}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
