@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -11,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"muster/httpboot"
 	"muster/httpboot/agent"
 	"muster/images/nfs"
 )
@@ -31,13 +28,15 @@ echo "init: gateway $(ip route | grep default)"
 mkdir /var/log/web && echo "init: overlay is writable"
 echo kept > /srv/www/new && cat /srv/www/old
 echo x > /opt/ro/no || echo "init: ro volume refuses"
+echo "init: key $(cat /etc/key) $(stat -c %a /etc/key)"
 echo "init: log $(dmesg | grep -c 'muster: ')"
 sync
 reboot -f
 `
 
-// A machine boots into a root on NFS: the export comes late, the server is busy at first, and everything
-// that the spec says is there when the image's init starts.
+// A machine boots into a root on NFS: the export comes late, the server is busy at first, the root is mounted in a
+// way that leaves its files to root alone, and a secret is to lie on a volume. When all of that is mended,
+// everything that the spec says is there when the image's init starts.
 func TestNodeTakesOver(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: nfs-ganesha does")
@@ -56,36 +55,25 @@ func TestNodeTakesOver(t *testing.T) {
 	r := &rack{busy: 3, spec: agent.Spec{
 		Hostname: "web-03", Domain: "rack.example", Address: netip.MustParsePrefix("10.0.2.33/24"), Gateway: host,
 		DNS: []netip.Addr{netip.MustParseAddr("10.0.2.3")}, Image: "web:7", Kernel: release,
-		Root: agent.Mount{Type: "nfs", Server: host, Path: tree, MountPort: 20048},
+		Root: agent.Mount{Type: "nfs", Server: host, Path: tree, MountPort: 20048, Options: "noacl"},
 		Mounts: []agent.Mount{
 			{Type: "nfs", Server: host, Path: volume, MountPort: 20048, Target: "/srv/www"},
 			{Type: "nfs", Server: host, Path: readonly, MountPort: 20048, Target: "/opt/ro", ReadOnly: true},
 		},
 		Files: []agent.File{{Path: "/etc/motd", Mode: 0o600, Content: []byte("welcome\n")}},
 	}}
-	srv := &httpboot.Server{Director: r, Images: noImages{}}
-	ln, err := srv.Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	background(t, func(ctx context.Context) error { return srv.Serve(ctx, ln) })
+	r.secrets = []agent.File{{Path: "/srv/www/key", Mode: 0o600, Content: []byte("tsig")}}
+	plain, secure, pin := secureServer(t, r)
+	r.change(func() { r.spec.Secure = fmt.Sprintf("https://10.0.2.2:%d", secure) })
 
 	dead := "http://10.0.2.2:1" // a boot server that is down
 	m := switchOn(t, kernel, initrd, fmt.Sprintf("single muster.server=%s,http://10.0.2.2:%d muster.mac=52-54-00-AA-00-01 "+
-		"muster.token=x muster.ip=10.0.2.15/24", dead, ln.Addr().(*net.TCPAddr).Port))
-	deadline := time.After(3 * time.Minute)
-	for !r.seen("root", true) {
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-m.off:
-			t.Fatal("the machine went off before it tried to mount")
-		case <-deadline:
-			t.Fatal("no failed mount")
-		}
-	}
+		"muster.token=x muster.ip=10.0.2.15/24 muster.pin=%s", dead, plain, pin))
+	deadline := time.After(4 * time.Minute)
+	r.fails(t, m, deadline, "mount 10.0.2.2:"+tree)
 	ganesha := &nfs.Ganesha{Dir: t.TempDir()}
 	clients := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	err = ganesha.Set(t.Context(), []nfs.Export{
+	err := ganesha.Set(t.Context(), []nfs.Export{
 		{Path: tree, ReadOnly: true, Clients: clients, NoRootSquash: true},
 		{Path: volume, Clients: clients, NoRootSquash: true},
 		{Path: readonly, Clients: clients, NoRootSquash: true},
@@ -94,6 +82,10 @@ func TestNodeTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	background(t, ganesha.Serve)
+	r.fails(t, m, deadline, "web:7 from 10.0.2.2:"+tree+": only root may open its files, as the NFS server gives no ACLs")
+	r.change(func() { r.spec.Root.Options = "" })
+	r.fails(t, m, deadline, "file /srv/www/key: it has a secret and would lie on a volume")
+	r.change(func() { r.secrets[0].Path = "/etc/key" })
 	select {
 	case <-m.off:
 	case <-deadline:
@@ -114,9 +106,13 @@ func TestNodeTakesOver(t *testing.T) {
 		"init: left in initramfs \r\n",
 		"init: address     inet 10.0.2.33/24 brd 10.0.2.255 scope global eth0\r\n",
 		"init: gateway default via 10.0.2.2 dev eth0 \r\n",
+		"init: key tsig 600",
 		"init: overlay is writable", "init: the volume has its files", "init: ro volume refuses",
 		"muster: root: web:7 from 10.0.2.2:",
 	)
+	if _, err := os.Lstat(filepath.Join(volume, "key")); err == nil {
+		t.Error("the secret is on the volume")
+	}
 	if b, err := os.ReadFile(filepath.Join(volume, "new")); string(b) != "kept\n" {
 		t.Errorf("the volume has %q, %v", b, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,8 +83,9 @@ func (d oneImage) Open(_ string, _ int, file string) (*os.File, error) {
 	return os.Open(filepath.Join(string(d), file))
 }
 
-// A machine boots into a root in RAM: of two boot servers one sends a wrong byte; secrets are claimed; the agent
-// stays, gets a new file and a restart; and nothing of it needs a server once it is in RAM.
+// A machine boots into a root in RAM: of two boot servers one sends a wrong byte; the first claim of its secrets
+// fails, which costs no second load; the agent stays, gets a new file and a restart; and nothing of it needs a server
+// once it is in RAM.
 func TestRootInRAM(t *testing.T) {
 	for _, tool := range []string{"qemu-system-x86_64", "mksquashfs"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -95,7 +97,7 @@ func TestRootInRAM(t *testing.T) {
 	image, key := t.TempDir(), ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	ctx, dead := context.WithCancel(context.Background())
 	defer dead()
-	r := &rack{spec: agent.Spec{
+	r := &rack{closed: 1, spec: agent.Spec{
 		Hostname: "web-03", Address: netip.MustParsePrefix("10.0.2.15/24"), Gateway: host, Image: "web:7", Kernel: release,
 		Root: agent.Mount{Type: "squashfs"}, Revision: "r1",
 		RAM: &agent.RAMRoot{Squashfs: "/images/web/7/root.squashfs?boot=1", Seal: "/images/web/7/root.seal"},
@@ -117,7 +119,12 @@ func TestRootInRAM(t *testing.T) {
 		return agent.NodeOrders{}, nil
 	}
 
-	srv := &httpboot.Server{Director: r, Images: oneImage(image)}
+	var loads atomic.Int32
+	srv := &httpboot.Server{Director: r, Images: oneImage(image), Observe: func(_ context.Context, f httpboot.Fetch) {
+		if f.Complete && strings.HasSuffix(f.File, ".squashfs") {
+			loads.Add(1)
+		}
+	}}
 	cert, err := httpboot.LoadCertificate(filepath.Join(t.TempDir(), "tls.pem"))
 	if err != nil {
 		t.Fatal(err)
@@ -217,6 +224,9 @@ func TestRootInRAM(t *testing.T) {
 		if strings.HasPrefix(line, "init: agent") || strings.HasPrefix(line, "init: memory") {
 			t.Log(strings.TrimSpace(line))
 		}
+	}
+	if n := loads.Load(); n != 1 || !r.seen("files", true) {
+		t.Errorf("the image was loaded %d times, want once, and a failed claim", n)
 	}
 	if !r.seen("root", true) {
 		t.Error("no event tells of the wrong byte")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -25,12 +26,11 @@ func TestMain(m *testing.M) { os.Exit(nfstest.Main(m)) }
 
 // rack is one machine's director: it says spec to everybody, and keeps the events.
 type rack struct {
-	spec agent.Spec
-
 	mu     sync.Mutex
+	spec   agent.Spec
 	events []agent.Event
-	// busy makes that many reports fail first.
-	busy int
+	// busy makes that many reports fail first, closed that many claims.
+	busy, closed int
 	// secrets answer each claim.
 	secrets []agent.File
 	claims  []agent.Claim
@@ -43,6 +43,8 @@ func (r *rack) Script(context.Context, httpboot.Machine) (httpboot.Script, error
 }
 
 func (r *rack) reply() (agent.Reply, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	spec := r.spec
 	spec.Now = time.Now()
 	return agent.Reply{Spec: &spec}, nil
@@ -70,6 +72,57 @@ func (r *rack) seen(step string, failed bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.events, func(ev agent.Event) bool { return ev.Step == step && (ev.Error != "") == failed })
+}
+
+// fails waits for an event with an error that has the text.
+func (r *rack) fails(t *testing.T, m *machine, deadline <-chan time.Time, text string) {
+	t.Helper()
+	there := func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return slices.ContainsFunc(r.events, func(ev agent.Event) bool { return strings.Contains(ev.Error, text) })
+	}
+	for !there() {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-m.off:
+			t.Fatalf("the machine went off before it said %q", text)
+		case <-deadline:
+			t.Fatalf("the machine does not say %q", text)
+		}
+	}
+}
+
+// change changes what the rack says.
+func (r *rack) change(fn func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	fn()
+}
+
+// secureServer serves r, plainly and over TLS, until the test's end, and gives the ports and the pin.
+func secureServer(t *testing.T, r *rack) (plain, secure int, pin string) {
+	t.Helper()
+	srv := &httpboot.Server{Director: r, Images: noImages{}}
+	cert, err := httpboot.LoadCertificate(filepath.Join(t.TempDir(), "tls.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pin, err = httpboot.Pin(cert); err != nil {
+		t.Fatal(err)
+	}
+	a, err := srv.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := srv.ListenSecure("127.0.0.1:0", cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range []net.Listener{a, b} {
+		background(t, func(ctx context.Context) error { return srv.Serve(ctx, ln) })
+	}
+	return a.Addr().(*net.TCPAddr).Port, b.Addr().(*net.TCPAddr).Port, pin
 }
 
 // log shows what happened, with the kernel's times.
@@ -223,6 +276,9 @@ func (noImages) Open(string, int, string) (*os.File, error) { return nil, os.Err
 func (r *rack) Claim(_ context.Context, c agent.Claim) (agent.Claimed, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed--; r.closed >= 0 {
+		return agent.Claimed{}, fmt.Errorf("the database is busy")
+	}
 	r.claims = append(r.claims, c)
 	return agent.Claimed{Files: r.secrets}, nil
 }
