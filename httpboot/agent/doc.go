@@ -7,9 +7,9 @@
 //
 // It speaks NFS version 3 (RFC 1813) through the kernel's client, rtnetlink (RFC 3549), and ARP (RFC 826)
 // with RFC 5227's probe before it takes an address. Secrets come over TLS 1.3 (RFC 8446) from the holder of one
-// key, named on the kernel command line, and stay in RAM; seals are signed with Ed25519 (RFC 8032). Every wait backs off and says on the console what it
-// waits for; every step and every error is reported to the server; whatever can be tried again is tried for
-// ever, and a restart always says why.
+// key, named on the kernel command line, and stay in RAM; seals are signed with Ed25519 (RFC 8032). Every wait
+// backs off and says on the console what it waits for; every step and every error is reported to the server;
+// whatever can be tried again is tried for ever, and a restart always says why.
 //
 // It is linked into muster-init, which stays small: no database, no DHCP server, nothing of roles. It
 // deliberately speaks no DHCP, since firmware and iPXE have been given the address already; it does not
