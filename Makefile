@@ -42,8 +42,8 @@ lint: ## go vet, gofmt, staticcheck
 fuzz: ## run each fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-bench: ## run the benchmarks of PKG
-	go test -run '^$$' -bench . -benchmem $(PKG)
+bench: ## run the benchmarks of PKG, but for bench-boot's
+	go test -run '^$$' -bench . -skip '^BenchmarkBoot$$' -benchmem $(PKG)
 
 bench-boot: setup ## boot a machine by Muster and by a stack built by hand, in turn, 5 times (root, 15 min)
 	go test -run '^$$' -bench BenchmarkBoot -benchtime 5x -timeout 60m ./tests/bench
