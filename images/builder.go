@@ -170,7 +170,7 @@ func (w *build) run(ctx context.Context) (Image, error) {
 	}
 	if !w.opts.Keep {
 		if err := w.Catalog.SetCurrent(img.Ref); err != nil {
-			return Image{}, err
+			return Image{}, fmt.Errorf("%s is published, but not current: %w", img.Ref, err)
 		}
 		img.Current = true
 	}

@@ -71,7 +71,11 @@ func (c *Catalog) missing(ref Ref) error {
 	return fmt.Errorf("images: there is no image %q (there are versions %v): build it: muster image build %s: %w", ref, versions, ref.Name, fs.ErrNotExist)
 }
 
-// read loads one version's image.json.
+// errDamaged says that a version is there, and that its image.json cannot be understood.
+var errDamaged = errors.New("is damaged: muster image remove it, or restore the file")
+
+// read loads one version's image.json. Where that is damaged, which errDamaged tells, ref and directory are good all
+// the same.
 func (c *Catalog) read(ref Ref) (Image, error) {
 	dir := c.dir(ref)
 	b, err := os.ReadFile(filepath.Join(dir, ImageFile))
@@ -83,7 +87,7 @@ func (c *Catalog) read(ref Ref) (Image, error) {
 	}
 	var img Image
 	if err := json.Unmarshal(b, &img); err != nil {
-		return Image{}, fmt.Errorf("images: %s: %w", filepath.Join(dir, ImageFile), err)
+		return Image{Ref: ref, Dir: dir}, fmt.Errorf("images: %s %w (%w)", filepath.Join(dir, ImageFile), errDamaged, err)
 	}
 	img.Ref, img.Dir, img.Current = ref, dir, false
 	img.Signed = c.Key != nil && checkSignature(c.Key, dir, ref, img.Digest) == ""
@@ -91,7 +95,8 @@ func (c *Catalog) read(ref Ref) (Image, error) {
 }
 
 // List gives every published version, by name and version. What is not a version's directory is passed
-// over. It is empty when Dir does not exist.
+// over; of a version whose image.json is damaged, nothing is known but its Ref and Dir. It is empty when Dir does not
+// exist.
 func (c *Catalog) List() ([]Image, error) {
 	names, err := c.names()
 	if err != nil {
@@ -112,7 +117,7 @@ func (c *Catalog) List() ([]Image, error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // removed since we listed the directory
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, errDamaged) {
 				return nil, err
 			}
 			img.Current = v == current

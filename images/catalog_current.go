@@ -76,10 +76,7 @@ func (c *Catalog) point(ref Ref) error {
 // it, and at last the next older version that there is. Each further call goes further back: a version that
 // was rolled back from does not return by itself. The error wraps fs.ErrNotExist when there is none.
 func (c *Catalog) Rollback(name string) (Image, error) {
-	if _, err := c.Find(Ref{Name: name}); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return Image{}, err
-	}
-	if versions, err := c.versions(name); err != nil {
+	if versions, err := c.versionsOf(name); err != nil {
 		return Image{}, err
 	} else if len(versions) == 0 {
 		return Image{}, c.missing(Ref{Name: name})

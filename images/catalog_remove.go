@@ -18,7 +18,7 @@ func (c *Catalog) Remove(ref Ref) error {
 	if ref.Version == 0 {
 		return fmt.Errorf("images: %q names no version (want %s:N): %w", ref, ref.Name, fs.ErrInvalid)
 	}
-	if _, err := c.Find(ref); err != nil {
+	if _, err := c.Find(ref); err != nil && !errors.Is(err, errDamaged) {
 		return err
 	}
 	unlock, err := c.lock(ref.Name)
@@ -51,7 +51,7 @@ func (c *Catalog) unpublish(ref Ref, last func() error) (gone string, err error)
 	}
 	defer unlock()
 	img, err := c.Find(ref)
-	if err != nil {
+	if err != nil && !errors.Is(err, errDamaged) {
 		return "", err
 	}
 	unpack, err := lockDir(img.Dir)
