@@ -55,14 +55,16 @@ func (d *director) Present(ctx context.Context, p agent.Present) (agent.NodeOrde
 	if err != nil {
 		return agent.NodeOrders{}, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
 	}
-	for _, e := range p.Errors {
-		d.log.Warn("node could not do all that it was told", "mac", mac, "err", clip(e))
-	}
 	for {
 		n, err := d.registry.Present(ctx, mac, p.Key, p.Revision)
 		if err != nil {
 			return agent.NodeOrders{}, err
 		}
+		// Only now is it known who says so.
+		for _, e := range p.Errors {
+			d.log.Warn("node could not do all that it was told", "mac", mac, "err", clip(e))
+		}
+		p.Errors = nil // told
 		switch {
 		case n.Restart != "":
 			return agent.NodeOrders{Restart: n.Restart}, nil
