@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"muster/cmd/muster/config"
+	"muster/cmd/muster/serve"
 	"muster/images"
 )
 
@@ -18,9 +19,9 @@ func (p *program) newImageShellCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "shell IMAGE[:VERSION] [-- COMMAND…]", Short: "a throw-away shell in an image, on this machine",
 		Long: "Shell runs a shell, or the command after --, in an image of the data directory of --config. What it writes\n" +
-			"is in memory and gone at its end: the image never changes. It has this machine's network. It uses\n" +
-			"systemd-nspawn where that works, and a chroot in namespaces of its own elsewhere. The exit code is the\n" +
-			"command's. Needs root.",
+			"is in memory and gone at its end: the image never changes, and nobody removes it before. It has this machine's\n" +
+			"network. It uses systemd-nspawn where that works, and a chroot in namespaces of its own elsewhere. The exit\n" +
+			"code is the command's. Needs root.",
 		Example: "  sudo muster image shell web:8\n  sudo muster image shell web -- dpkg -l nginx-light",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if at := cmd.ArgsLenAtDash(); at == 1 || at < 0 && len(args) == 1 {
@@ -46,6 +47,11 @@ func (p *program) newImageShellCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		release, err := serve.Hold(im)
+		if err != nil {
+			return fmt.Errorf("image shell: %w", err)
+		}
+		defer release()
 		box := sandbox{
 			tree: filepath.Join(im.Dir, images.TreeDir), name: im.Ref.String(), term: p.getenv("TERM"),
 			stdin: p.stdin, stdout: p.stdout, stderr: p.stderr,

@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 	"time"
 
+	"muster/cmd/muster/serve"
 	"muster/images"
 	"muster/images/rootfs"
 	"muster/roles/api"
@@ -95,7 +96,7 @@ func (w *world) catalog() error {
 		Mmdebstrap: filepath.Join(w.dir, "mmdebstrap"), Etc: fstest.MapFS{},
 		Sources: map[string]images.Source{"dir": rootfs.Dir{}},
 	}
-	w.images = w.bakery.Catalog
+	w.images = serve.Images{Catalog: w.bakery.Catalog}
 	if err := os.WriteFile(w.bakery.Agent, []byte("agent"), 0o755); err != nil {
 		return err
 	}

@@ -187,7 +187,7 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.api = &api.Server{
-		Rack: s.registry, Images: s.catalog, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine,
+		Rack: s.registry, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine,
 		Token: token, Gatherer: s.metrics, Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
 	}
 	return nil
