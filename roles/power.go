@@ -3,6 +3,7 @@ package roles
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 )
@@ -57,7 +58,8 @@ func (r *Registry) SwitchPower(ctx context.Context, key string, action PowerActi
 	return true, nil
 }
 
-// cycle switches n off and on; restart, which may be empty, says why.
+// cycle switches n off and on; restart, which may be empty, says why. What is off is switched on again, though
+// nobody waits for it any more, or the store takes nothing.
 func (r *Registry) cycle(ctx context.Context, n Node, restart string) error {
 	who := cmp.Or(n.Slot, n.MAC.String())
 	d, target, err := r.driver(n)
@@ -67,13 +69,13 @@ func (r *Registry) cycle(ctx context.Context, n Node, restart string) error {
 	if err := d.Off(ctx, target); err != nil {
 		return fmt.Errorf("roles: switch %s off: %w", who, err)
 	}
-	if err := r.switched(ctx, n.MAC, PowerCycle, restart); err != nil {
-		return err
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutTimeout)
+	defer cancel()
+	err = r.switched(ctx, n.MAC, PowerCycle, restart)
+	if on := d.On(ctx, target); on != nil {
+		err = errors.Join(err, fmt.Errorf("roles: switch %s on: %w", who, on))
 	}
-	if err := d.On(ctx, target); err != nil {
-		return fmt.Errorf("roles: switch %s on: %w", who, err)
-	}
-	return nil
+	return err
 }
 
 // running reports whether n's machine is on already, so that switching it on begins no boot. Where the

@@ -361,3 +361,42 @@ func TestReplace(t *testing.T) {
 		t.Errorf("replaced a node that has no slot: %v", err)
 	}
 }
+
+// hasty is a driver whose operator goes away as soon as the machine is off.
+type hasty struct {
+	*switches
+	leave context.CancelFunc
+}
+
+func (h hasty) Off(ctx context.Context, target string) error {
+	defer h.leave()
+	return h.switches.Off(ctx, target)
+}
+
+func (h hasty) On(ctx context.Context, target string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return h.switches.On(ctx, target)
+}
+
+// A machine that was switched off to be switched on again is not left off, whoever stops waiting for it.
+func TestCycleIsWhole(t *testing.T) {
+	r, s := powered(t)
+	r.powerOn(mac(1))
+	r.check(1, nil)
+	ctx, leave := context.WithCancel(t.Context())
+	r.Power["test"] = hasty{s, leave}
+	if _, err := r.SwitchPower(ctx, "web-01", roles.PowerCycle); err != nil {
+		t.Error(err)
+	}
+	if ctx.Err() == nil || !s.on[mac(1).String()] {
+		t.Error("the machine is off")
+	}
+	if n := r.wantNode("web-01", "web-01", roles.StateBooting); n.Restart != "" {
+		t.Errorf("node %+v", n)
+	}
+	if got := r.steps("web-01"); got != "power" {
+		t.Errorf("timeline %s", got)
+	}
+}

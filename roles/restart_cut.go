@@ -12,7 +12,7 @@ const cutTimeout = 30 * time.Second
 
 // cuts are the nodes that are to restart. Only the reconciler's own goroutine touches the fields.
 type cuts struct {
-	sync.WaitGroup                   // drivers at work; they end within cutTimeout
+	sync.WaitGroup                   // drivers at work; they end within twice cutTimeout
 	wanted         []Node            // those that are to restart, as the last look found them
 	since          map[MAC]time.Time // when it was first seen that each is to restart, or when its power was cut in vain
 }
