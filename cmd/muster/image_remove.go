@@ -14,8 +14,8 @@ func (p *program) newImagePruneCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "prune [IMAGE]", Short: "remove the versions that nothing uses, of one image or of all",
 		Long: "Prune removes image versions that no node runs, no boot loads, no pool is pinned to, no rollout needs and\n" +
-			"nobody has a shell in. The current version, the one before it and the newest ones (--keep) stay in any case. It says of each\n" +
-			"version why it stays.",
+			"nobody has a shell in. The current version, the one before it and the newest ones (--keep) stay in any\n" +
+			"case. It says of each version why it stays.",
 		Args: wants("[IMAGE]"), ValidArgsFunction: p.completeArgs(p.imageBareNames),
 	}
 	out := outputFlag(cmd)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"io/fs"
 	"os"
@@ -86,7 +85,11 @@ func (w *world) catalog() error {
 	baking.Lock()
 	before := w.stop
 	w.stop = func() { before(); baking.Unlock() }
-	_, key, err := ed25519.GenerateKey(nil)
+	keys := filepath.Join(w.dir, "data", "keys")
+	if err := os.MkdirAll(keys, 0o700); err != nil {
+		return err
+	}
+	key, err := images.LoadKey(filepath.Join(keys, "images.pem"))
 	if err != nil {
 		return err
 	}

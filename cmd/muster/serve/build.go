@@ -101,6 +101,9 @@ func localBuilder(c *config.Config, agent string) (b builder, err error) {
 	if b.library, err = loadLibrary(c.Library); err != nil {
 		return b, err
 	}
+	if err := makeData(c.Data); err != nil {
+		return b, err
+	}
 	if b.catalog, err = LocalCatalog(c); err != nil {
 		return b, err
 	}

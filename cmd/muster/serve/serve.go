@@ -106,14 +106,8 @@ func (s *server) prepare() error {
 	if s.library, err = loadLibrary(s.Config.Library); err != nil {
 		return err
 	}
-	for _, dir := range []string{"", "images", "volumes", "state", "files", "cache", "run"} {
-		if err := os.MkdirAll(s.path(dir), 0o755); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
-	}
-	// The set-uid programs of an image are none of this machine's.
-	if err := os.Chmod(s.path("images"), 0o700); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+	if err := makeData(s.Config.Data); err != nil {
+		return err
 	}
 	if s.keys, err = loadKeys(s.Config.Data); err != nil {
 		return err
@@ -122,6 +116,20 @@ func (s *server) prepare() error {
 	s.packs.catalog, s.packs.log = s.catalog, s.log.With("service", "images")
 	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err
+}
+
+// makeData makes the data directory.
+func makeData(data string) error {
+	for _, dir := range []string{"", "images", "volumes", "state", "files", "cache", "run"} {
+		if err := os.MkdirAll(filepath.Join(data, dir), 0o755); err != nil {
+			return fmt.Errorf("data directory: %w", err)
+		}
+	}
+	// The set-uid programs of an image are none of this machine's.
+	if err := os.Chmod(filepath.Join(data, "images"), 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	return nil
 }
 
 func (s *server) path(elem ...string) string {
