@@ -158,9 +158,9 @@ func (s sandbox) mount() (root string, err error) {
 		}
 	}
 	root = filepath.Join(dir, "root")
-	// By number: a path may hold what separates options.
+	// By number: a path may hold what separates options. Without devices: those that an imported tree brings.
 	o := fmt.Sprintf("lowerdir=/proc/self/fd/%d,upperdir=upper,workdir=work", tree.Fd())
-	return root, inDir(dir, func() error { return mountAt("muster-shell", "root", "overlay", 0, o) })
+	return root, inDir(dir, func() error { return mountAt("muster-shell", "root", "overlay", unix.MS_NODEV, o) })
 }
 
 // inDir calls fn with dir as the working directory of the calling thread alone, which Unshare(CLONE_NEWNS) has made

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // busyTree is a root file system with a static busybox in it, in a directory like a version's.
@@ -127,6 +129,18 @@ echo $debian_chroot $HOME
 	want := "cat\nnull\nproc\nurandom\nweb:7 /root\n"
 	if err != nil || out != want {
 		t.Errorf("got %q, %v; want %q", out, err, want)
+	}
+}
+
+// TestSandboxDevicesOfTheTree: an imported root may bring devices of its own, which are none inside.
+func TestSandboxDevicesOfTheTree(t *testing.T) {
+	tree := busyTree(t)
+	if err := unix.Mknod(filepath.Join(tree, "disk"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))); err != nil {
+		t.Fatal(err)
+	}
+	out, err := inSandbox(t, tree, "[ -c /disk ] && echo there; cat /disk && echo read; true </dev/null && echo null")
+	if err != nil || out != "there\nnull\n" {
+		t.Errorf("got %q, %v", out, err)
 	}
 }
 
