@@ -91,6 +91,9 @@ func (m *meter) indent(spaces int, v any) (string, error) {
 			out.WriteString(pad)
 		}
 		out.WriteString(l)
+		if out.Len() > fileMax {
+			break
+		}
 	}
 	return m.text(out.String())
 }
