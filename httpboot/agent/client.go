@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Bounds of one exchange with a boot server.
@@ -259,7 +261,8 @@ type refusal struct {
 func (r *refusal) Error() string { return "the server says: " + r.text }
 func (r *refusal) Unwrap() error { return r.kind }
 
-// plain shortens net/http's error, which repeats the URL.
+// plain shortens net/http's error, which repeats the URL, and takes the kind from what is the node's own
+// kernel's word: what that forbids (EPERM, by a firewall) is no server's refusal.
 func plain(err error) error {
 	var u interface{ Unwrap() error }
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -267,8 +270,11 @@ func plain(err error) error {
 	}
 	if errors.As(err, &u) {
 		if inner := u.Unwrap(); inner != nil {
-			return inner
+			err = inner
 		}
+	}
+	if _, ok := errors.AsType[unix.Errno](err); ok {
+		return errors.New(err.Error())
 	}
 	return err
 }

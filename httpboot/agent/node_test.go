@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // fakeUnits keep what was done to them.
@@ -260,6 +263,42 @@ func TestNodeKeepsAsking(t *testing.T) {
 		if n := strings.Count(scr.String(), "\n"); n > 200 {
 			t.Errorf("%d lines were said:\n%s", n, scr)
 		}
+	})
+}
+
+// barred is a network that a firewall of the node's own keeps it from.
+type barred struct {
+	servers
+	until time.Time
+}
+
+func (b barred) RoundTrip(r *http.Request) (*http.Response, error) {
+	if time.Now().Before(b.until) {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", unix.EPERM)}
+	}
+	return b.servers.RoundTrip(r)
+}
+
+// What the node's own kernel forbids is no server's refusal, and is tried again soon.
+func TestNodeBehindFirewall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		root, scr := t.TempDir(), &screen{}
+		session := Session{MAC: "52:54:00:aa:00:01", Key: "k", Servers: []string{"https://one:8443"}, Pin: "p"}
+		if err := session.save(root); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s := &nodeServer{t: t, stop: cancel}
+		start := time.Now()
+		n := &Node{Root: root, Units: &fakeUnits{}, Console: NewConsole(scr, false),
+			HTTPS: &http.Client{Transport: barred{servers{"one:8443": s}, start.Add(20 * time.Second)}}}
+		if err := n.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took > 20*time.Second+nodeRetryMax {
+			t.Errorf("it asked again after %v", took)
+		}
+		scr.shows(t, "no boot server: ", "operation not permitted")
 	})
 }
 
