@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -117,6 +118,17 @@ func (p *program) newImageDiffCommand() *cobra.Command {
 	return cmd
 }
 
+// pathInRoot is a changed path as the root has it. What is beside the root, or is quoted, stays as it is.
+func pathInRoot(path string) string {
+	switch {
+	case path == ".":
+		return "/"
+	case strings.HasPrefix(path, "../"), strings.HasPrefix(path, `"`):
+		return path
+	}
+	return "/" + path
+}
+
 func printDiff(w io.Writer, a, b string, d images.Diff) {
 	if len(d.Packages) > 0 {
 		g := newGrid("PACKAGE", a, b)
@@ -129,7 +141,7 @@ func printDiff(w io.Writer, a, b string, d images.Diff) {
 	if len(d.Files) > 0 {
 		g := newGrid("FILE", "WHAT")
 		for _, f := range d.Files {
-			g.row("/"+f.Path, f.What)
+			g.row(pathInRoot(f.Path), f.What)
 		}
 		g.print(w)
 		fmt.Fprintln(w)

@@ -106,6 +106,9 @@ func (s *Server) diffImages(r *http.Request) (any, error) {
 	if d.Files == nil {
 		d.Files = []images.FileChange{}
 	}
+	for i, f := range d.Files {
+		d.Files[i].Path = plainPath(f.Path)
+	}
 	return d, err
 }
 
