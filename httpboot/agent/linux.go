@@ -116,8 +116,25 @@ func (Linux) Reboot() error {
 	if os.Getpid() != 1 {
 		return errors.New("agent: not process 1: no restart")
 	}
-	unix.Sync()
+	within(syncTime, unix.Sync)
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+}
+
+// syncTime is how long a restart waits for what is still to be written: for ever would be for a volume whose
+// server is away, which sync(2) waits for.
+const syncTime = 30 * time.Second
+
+// within calls fn, and waits for its end for d at most; fn then goes on by itself.
+func within(d time.Duration, fn func()) {
+	done := make(chan struct{})
+	go func() { // ends with fn, or with the machine
+		defer close(done)
+		fn()
+	}()
+	select {
+	case <-done:
+	case <-time.After(d):
+	}
 }
 
 // As implements System. Only fn's own thread changes its user, and only towards file systems (setfsuid(2)).

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,4 +46,18 @@ func TestLinuxAs(t *testing.T) {
 			t.Fatalf("afterwards: %v", err)
 		}
 	}
+}
+
+// A restart waits for what is to be written, and not for a volume that is away.
+func TestWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, tc := range []struct{ takes, want time.Duration }{{0, 0}, {time.Second, time.Second}, {time.Hour, syncTime}} {
+			start, ended := time.Now(), make(chan struct{})
+			within(syncTime, func() { time.Sleep(tc.takes); close(ended) })
+			if took := time.Since(start); took != tc.want {
+				t.Errorf("%v: it took %v, want %v", tc.takes, took, tc.want)
+			}
+			<-ended
+		}
+	})
 }

@@ -18,7 +18,7 @@ type Units interface {
 	Reload(ctx context.Context, unit string) error
 	// Restart restarts the machine in good order. It returns when that has been asked for.
 	Restart(ctx context.Context) error
-	// Reset restarts the machine at once, with nothing lost that the kernel has still to write.
+	// Reset restarts the machine at once. What the kernel has still to write is not lost, unless its volume is away.
 	Reset() error
 }
 

@@ -28,7 +28,7 @@ func (Systemd) Restart(ctx context.Context) error { return systemctl(ctx, "reboo
 
 // Reset implements Units.
 func (Systemd) Reset() error {
-	unix.Sync()
+	within(syncTime, unix.Sync)
 	return unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 }
 
