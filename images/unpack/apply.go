@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -124,6 +125,7 @@ func (a *archive) entry(h *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
+	a.tellACLs(name, h)
 	if name == "." {
 		return a.rootEntry(h, meta)
 	}
@@ -167,6 +169,18 @@ func (a *archive) lost(name string) func(string, error) {
 		}
 	}
 }
+
+// tellACLs logs ACLs that say more than the mode and are there as text alone.
+func (a *archive) tellACLs(name string, h *tar.Header) {
+	for _, kind := range []string{"access", "default"} {
+		text, has := h.PAXRecords[paxACL+kind]
+		if _, kept := h.PAXRecords[paxXattr+"system.posix_acl_"+kind]; has && !kept && (kind == "default" || strings.Contains(text, "mask:")) {
+			a.lost(name)(paxACL+kind, errACL)
+		}
+	}
+}
+
+var errACL = errors.New("make the archive with tar --xattrs --xattrs-include='*'")
 
 // setTimes sets the times of the directories, which every entry in them changed.
 func (a *archive) setTimes() error {

@@ -221,6 +221,48 @@ func TestForeignAttributes(t *testing.T) {
 	}
 }
 
+// acl is an ACL that gives the user 1000 everything, as an extended attribute (linux/posix_acl_xattr.h).
+const acl = "\x02\x00\x00\x00" + "\x01\x00\x07\x00\xff\xff\xff\xff" + "\x02\x00\x07\x00\xe8\x03\x00\x00" +
+	"\x04\x00\x05\x00\xff\xff\xff\xff" + "\x10\x00\x07\x00\xff\xff\xff\xff" + "\x20\x00\x05\x00\xff\xff\xff\xff"
+
+// TestACLsAreNotInherited: what a directory has for those made in it later is none of what was in it already, and
+// neither is what the directory has that the root lies in.
+func TestACLsAreNotInherited(t *testing.T) {
+	s := newScene(t)
+	must(t, unix.Setxattr(s.root, "system.posix_acl_default", []byte(acl), 0))
+	journal := item{tar.Header{Name: "journal", Typeflag: tar.TypeDir, Mode: 0o755, PAXRecords: map[string]string{
+		"SCHILY.xattr.system.posix_acl_default": acl, "SCHILY.xattr.system.posix_acl_access": acl}}, ""}
+	must(t, s.apply(Options{}, pack(t, journal, file("journal/a", "x"), dir("journal/b"), dir("c"), file("c/d", "x"), file("e", "x")), pack(t, file("journal/f", "x"))))
+	for name, want := range map[string]string{
+		"journal": "system.posix_acl_access system.posix_acl_default", "journal/a": "", "journal/b": "", "journal/f": "", "c": "", "c/d": "", "e": "",
+	} {
+		names := make([]byte, 1<<10)
+		n, err := unix.Llistxattr(filepath.Join(s.root, name), names)
+		must(t, err)
+		got := strings.Fields(strings.ReplaceAll(string(names[:n]), "\x00", " "))
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s has %q, want %q", name, got, want)
+		}
+		if info, err := os.Lstat(filepath.Join(s.root, name)); err != nil || !info.IsDir() && info.Mode().Perm() != 0o644 {
+			t.Errorf("%s: %v, %v", name, info.Mode(), err)
+		}
+	}
+}
+
+// TestACLsAsText: what tar --acls writes is not kept, and the log says so where it says more than the mode.
+func TestACLsAsText(t *testing.T) {
+	s := newScene(t)
+	with := func(name, text string) item {
+		return item{tar.Header{Name: name, Typeflag: tar.TypeReg, Mode: 0o644, PAXRecords: map[string]string{"SCHILY.acl.access": text}}, ""}
+	}
+	var log bytes.Buffer
+	must(t, s.apply(Options{Log: &log}, pack(t, with("plain", "user::rw-\ngroup::r--\nother::r--\n"), with("more", "user::rw-\nuser:1000:rwx\ngroup::r--\nmask::rwx\nother::r--\n"))))
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"more": SCHILY.acl.access is not kept: `) {
+		t.Errorf("the log has %q", got)
+	}
+}
+
 func TestNothingLeavesTheRoot(t *testing.T) {
 	for name, test := range map[string]struct {
 		items []item

@@ -14,6 +14,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// paxACL begins the PAX records that hold ACLs as text, which only tar --acls writes. They name users as the machine
+// does that made the archive. The extended attributes hold them in numbers.
+const paxACL = "SCHILY.acl."
+
 // paxXattr begins the PAX records that hold extended attributes (star's, and everybody's since).
 const paxXattr = "SCHILY.xattr."
 
@@ -54,12 +58,15 @@ func (m Meta) Set(dir int, name string, kind uint32, lost func(xattr string, err
 	if err := unix.Fchownat(dir, name, m.UID, m.GID, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("chown: %w", err)
 	}
+	at := pathAt(dir, name)
 	if kind != unix.S_IFLNK { // a link has no mode
+		if err := m.disinherit(at, kind); err != nil {
+			return err
+		}
 		if err := unix.Fchmodat(dir, name, m.Mode, 0); err != nil {
 			return fmt.Errorf("chmod: %w", err)
 		}
 	}
-	at := pathAt(dir, name)
 	for key, value := range m.Xattrs {
 		if foreign(key) {
 			continue
@@ -74,6 +81,26 @@ func (m Meta) Set(dir int, name string, kind uint32, lost func(xattr string, err
 		}
 	}
 	return m.SetTime(dir, name)
+}
+
+// The attributes that a new file has from its directory, where that has a default ACL (acl(5)).
+const (
+	accessACL  = "system.posix_acl_access"
+	defaultACL = "system.posix_acl_default"
+)
+
+// disinherit removes the ACLs that a file has from its directory and not of its own. Its mode comes afterwards.
+func (m Meta) disinherit(at string, kind uint32) error {
+	for _, acl := range []string{accessACL, defaultACL} {
+		if _, own := m.Xattrs[acl]; own || acl == defaultACL && kind != unix.S_IFDIR {
+			continue
+		}
+		err := unix.Lremovexattr(at, acl)
+		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) {
+			return fmt.Errorf("extended attribute %s: %w", acl, err)
+		}
+	}
+	return nil
 }
 
 // SetTime sets the time alone: what is put into a directory afterwards changes it.

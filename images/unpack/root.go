@@ -129,6 +129,11 @@ func (r *Root) makeDir(name string, links int) (int, error) {
 	defer unix.Close(up)
 	base := path.Base(name)
 	if err = unix.Mkdirat(up, base, 0o755); err == nil {
+		err = Meta{}.disinherit(pathAt(up, base), unix.S_IFDIR)
+		// Also where this process has an umask.
+		if err = errors.Join(err, unix.Fchmodat(up, base, 0o755, 0)); err != nil {
+			return -1, err
+		}
 		if err = r.note(up, base); err == nil {
 			return r.openDir(name)
 		}
