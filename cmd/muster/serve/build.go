@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -31,20 +32,39 @@ func (b builder) build(ctx context.Context, role roles.Role, progress func(api.B
 	if overlay, ok := b.library.overlays[role.Name]; ok {
 		overlays = []fs.FS{overlay}
 	}
-	img, err := b.make(ctx, role.ImageName(), role.Recipe, overlays, progress)
-	if err != nil || role.Root != roles.RootRAM {
+	inRAM := role.Root == roles.RootRAM
+	img, err := b.make(ctx, role.ImageName(), role.Recipe, images.Options{Overlays: overlays, Keep: inRAM}, progress)
+	if err != nil || !inRAM {
 		return img, err
 	}
 	progress(api.BuildProgress{Step: "squashfs", Message: "packing " + img.Ref.String() + " for nodes that hold it in RAM", Percent: 99})
-	return b.catalog.Pack(ctx, img.Ref)
+	return b.pack(ctx, img.Ref)
+}
+
+// pack makes a new version whole for nodes that hold it in RAM, and current only then. When it fails, nothing is left
+// of the version: nodes that restart meanwhile have the one before.
+func (b builder) pack(ctx context.Context, ref images.Ref) (images.Image, error) {
+	img, err := b.catalog.Pack(ctx, ref)
+	if err != nil {
+		return images.Image{}, errors.Join(err, b.catalog.Remove(ref))
+	}
+	if now, err := b.catalog.Find(images.Ref{Name: ref.Name}); err == nil && now.Ref.Version > ref.Version {
+		return img, nil // a later build was faster
+	}
+	if err := b.catalog.SetCurrent(ref); err != nil {
+		return images.Image{}, err
+	}
+	img.Current = true
+	return img, nil
 }
 
 // make builds or imports an image.
-func (b builder) make(ctx context.Context, name string, recipe images.Recipe, overlays []fs.FS, progress func(api.BuildProgress)) (images.Image, error) {
+func (b builder) make(ctx context.Context, name string, recipe images.Recipe, o images.Options, progress func(api.BuildProgress)) (images.Image, error) {
 	ib := images.Builder{Catalog: b.catalog, Cache: b.cache, Agent: b.agent, Sources: sources, Logger: b.log}
-	return ib.Build(ctx, name, recipe, images.Options{Overlays: overlays, Progress: func(p images.Progress) {
+	o.Progress = func(p images.Progress) {
 		progress(api.BuildProgress{Step: string(p.Stage), Message: p.Message, Percent: p.Percent, Remaining: roles.Duration(p.Remaining)})
-	}})
+	}
+	return ib.Build(ctx, name, recipe, o)
 }
 
 // sources are what images can be imported from.
@@ -82,7 +102,7 @@ func ImportLocal(ctx context.Context, c *config.Config, agent, name string, reci
 	if err != nil {
 		return images.Image{}, err
 	}
-	return b.make(ctx, name, recipe, nil, progress)
+	return b.make(ctx, name, recipe, images.Options{}, progress)
 }
 
 // LocalCatalog is the images in the data directory of c, as its server has them.

@@ -26,7 +26,7 @@ func (s *server) build(ctx context.Context, name string, progress func(api.Build
 
 // importImage makes an image of something that exists already.
 func (s *server) importImage(ctx context.Context, name string, recipe images.Recipe, progress func(api.BuildProgress)) (images.Image, error) {
-	return s.builder().make(ctx, name, recipe, nil, progress)
+	return s.builder().make(ctx, name, recipe, images.Options{}, progress)
 }
 
 func (s *server) builder() builder {
