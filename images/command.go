@@ -146,14 +146,29 @@ func (d debstrap) command() *exec.Cmd {
 	}
 	args = append(args, d.suite, d.tree)
 	cmd := exec.Command(d.program, append(args, d.sources...)...)
-	cmd.Env = append(os.Environ(),
-		"LC_ALL=C.UTF-8",
-		"DEBIAN_FRONTEND=noninteractive",
-		// Muster makes the initrd itself; Debian's hook heeds this.
-		"INITRD=No",
-		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", cmp.Or(d.epoch, scriptEpoch)),
-	)
+	cmd.Env = append(hostEnv(), scriptEnv(d.epoch)...)
 	return cmd
+}
+
+// hostEnv is what of this process's environment a build may know: how to find programs, and how to reach the package
+// sources. Anything more (a time zone, what systemd tells a service) would reach the packages' scripts, and the same
+// inputs would give other images.
+func hostEnv() (env []string) {
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		switch strings.ToLower(name) {
+		case "path", "home", "tmpdir", "apt_config", "http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy":
+			env = append(env, kv)
+		}
+	}
+	return env
+}
+
+// scriptEnv is what packages' scripts run with. epoch is SOURCE_DATE_EPOCH in seconds; 0 means scriptEpoch. Muster makes
+// the initrd itself; Debian's hook heeds INITRD.
+func scriptEnv(epoch int64) []string {
+	return []string{"LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "INITRD=No",
+		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", cmp.Or(epoch, scriptEpoch))}
 }
 
 // hostAptOptions are the host's settings for reaching its package sources: proxies, and the checks that a

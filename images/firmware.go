@@ -65,15 +65,18 @@ var errTooLarge = fmt.Errorf("has more than %d MB, which no module and no firmwa
 
 // readBounded is fs.ReadFile for what is not larger than plainMax.
 func readBounded(fsys fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // opening a FIFO of a strange root would wait for ever
+		return nil, fmt.Errorf("%s: is no file: %w", name, fs.ErrInvalid)
+	}
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
 	if info.Size() > plainMax {
 		return nil, fmt.Errorf("%s: %w", name, errTooLarge)
 	}

@@ -143,8 +143,7 @@ func (r *imported) apt(ctx context.Context, lines, packages []string) (err error
 	mounts, _, _ := strings.Cut(enterRoot, "exec chroot")
 	link := "find " + quote(r.archives()) + " -maxdepth 1 -name '*.deb' -exec sh -c " + quote(linkDebs) + " " + quote(archives) + " '{}' + || true\n"
 	cmd := exec.Command("/bin/sh", append([]string{"-c", link + mounts + "shift\ncd /" + aptScript, "sh", r.tree}, packages...)...)
-	cmd.Env = append(os.Environ(), "APT_CONFIG="+conf, "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", "INITRD=No", "SYSTEMD_OFFLINE=1",
-		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", cmp.Or(r.recipe.Epoch, scriptEpoch)))
+	cmd.Env = append(append(hostEnv(), "APT_CONFIG="+conf, "SYSTEMD_OFFLINE=1"), scriptEnv(r.recipe.Epoch)...)
 	return r.runApt(ctx, cmd, packages)
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/u-root/u-root/pkg/cpio"
 	"github.com/ulikunitz/xz"
+	"golang.org/x/sys/unix"
 )
 
 // testModules is a small kernel: a NIC with a dependency, a PHY by softdep, firmware, and a driver for
@@ -215,5 +216,9 @@ func TestCompressedFilesAreBounded(t *testing.T) {
 	must(t, os.Truncate(filepath.Join(dir, "x.ko"), plainMax+1))
 	if b, err := readPlain(os.DirFS(dir), "x.ko"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a file gave %d bytes, %v, want ErrInvalid", len(b), err)
+	}
+	must(t, unix.Mkfifo(filepath.Join(dir, "fifo.ko"), 0o644))
+	if _, err := readPlain(os.DirFS(dir), "fifo.ko"); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("a FIFO: %v, want ErrInvalid", err)
 	}
 }
