@@ -233,6 +233,23 @@ func TestBadISOs(t *testing.T) {
 	}
 }
 
+// TestDiskKeepsItsReserve: the disk is the one that the boot server writes its leases to, too.
+func TestDiskKeepsItsReserve(t *testing.T) {
+	dir := t.TempDir()
+	mksquashfs(t, filepath.Join(dir, "live/filesystem.squashfs"))
+	path := mkiso(t, dir, rockRidge)
+	root := t.TempDir()
+	must(t, unix.Mount("tmpfs", root, "tmpfs", 0, "size=200m"))
+	t.Cleanup(func() { must(t, unix.Unmount(root, 0)) })
+	_, err := Source{}.Fill(t.Context(), path, root, images.FillOptions{})
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "must stay free") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Fill = %v", err)
+	}
+	if left, err := os.ReadDir(root); err != nil || len(left) > 0 {
+		t.Errorf("it left %v, %v", left, err)
+	}
+}
+
 func TestFillEndsWithItsContext(t *testing.T) {
 	dir := t.TempDir()
 	mksquashfs(t, filepath.Join(dir, "live/filesystem.squashfs"))

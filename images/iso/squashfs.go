@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"muster/images"
+	"muster/images/unpack"
 )
 
 // squashfs is one inside of an ISO.
@@ -51,9 +53,17 @@ func (s squashfs) unpack(ctx context.Context, file, dir string, o images.FillOpt
 		return fmt.Errorf("its squashfs holds the root as an image of another file system, LiveOS/rootfs.img, which cannot be read: unpack it by hand (mount -o loop) and use dir: %w", errors.ErrUnsupported)
 	}
 	var said bytes.Buffer
-	lines := &lineCounter{total: s.inodes, tell: o.Progress, prefix: dir}
-	err := run(ctx, lines, io.MultiWriter(&said, o.Log), "-no-progress", "-info", "-f", "-d", dir, "-o", offset, file)
-	if err == nil || ctx.Err() != nil {
+	to, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	lines := &lineCounter{total: s.inodes, tell: o.Progress, prefix: dir, disk: int(to.Fd())}
+	err = run(ctx, lines, io.MultiWriter(&said, o.Log), "-no-progress", "-info", "-f", "-d", dir, "-o", offset, file)
+	switch {
+	case lines.full != nil:
+		return lines.full
+	case err == nil || ctx.Err() != nil:
 		return err
 	}
 	full := unix.Statfs_t{}
@@ -80,16 +90,25 @@ func run(ctx context.Context, stdout, stderr io.Writer, args ...string) error {
 	return err
 }
 
-// lineCounter makes progress of unsquashfs's list of files.
+// lineCounter makes progress of unsquashfs's list of files. It ends unsquashfs, whose output it is, when the disk is
+// about to be full.
 type lineCounter struct {
 	total, done, percent int
 	tell                 func(int, string)
 	prefix               string
 	rest                 []byte
+	disk                 int   // a file on it
+	full                 error // set when it is
 }
+
+// aPiece is more than unsquashfs writes between two pieces of its list, but for the largest files.
+const aPiece = 64 << 20
 
 // Write implements io.Writer.
 func (l *lineCounter) Write(b []byte) (int, error) {
+	if l.full = (&unpack.Space{}).Spend(l.disk, aPiece); l.full != nil {
+		return 0, l.full
+	}
 	l.rest = append(l.rest, b...)
 	for {
 		n, line, err := bufio.ScanLines(l.rest, false)
