@@ -29,6 +29,8 @@ type Rollout struct {
 	// From is what the pool ran, Image what it is to run; both name a version.
 	From  images.Ref `json:"from"`
 	Image images.Ref `json:"image"`
+	// Back says that it takes back the rollout before it.
+	Back bool `json:"back,omitempty"`
 	// Pin is what the pool's image was pinned to before; "" for nothing.
 	Pin string `json:"pin,omitempty"`
 	// Canary is how many nodes go first and must be ready before any other; Batch how many restart at the
@@ -66,6 +68,8 @@ type RolloutOptions struct {
 	// Canary and Batch; zero means 1. Timeout; zero means 10 min.
 	Canary, Batch int
 	Timeout       Duration
+
+	back bool // Rollout.Back
 }
 
 // DefaultRolloutTimeout is how long one node of a rollout may take: a big server tests its memory for some
@@ -131,7 +135,7 @@ func (r *Registry) start(tx Tx, pool string, o RolloutOptions) (Rollout, error) 
 		return Rollout{}, fmt.Errorf("pool %s runs %s already: nothing would change: %w", pool, target.Ref, fs.ErrInvalid)
 	}
 	ro := Rollout{
-		Pool: pool, From: cmp.Or(v.mostRun(target.Ref), img.Ref, target.Ref), Image: target.Ref, Pin: p.Image,
+		Pool: pool, From: cmp.Or(v.mostRun(target.Ref), img.Ref, target.Ref), Image: target.Ref, Back: o.back, Pin: p.Image,
 		Canary: cmp.Or(o.Canary, 1), Batch: cmp.Or(o.Batch, 1), Timeout: cmp.Or(o.Timeout, Duration(DefaultRolloutTimeout)),
 		State: RolloutRunning, Started: now,
 	}
@@ -170,7 +174,8 @@ func (r *Registry) StopRollout(ctx context.Context, pool string) (out Rollout, e
 }
 
 // RollbackPool takes a pool back, node by node, to the image that it ran before its last rollout. A rollout that
-// is still running is stopped, which does the same.
+// is still running is stopped, which does the same. What was taken back stays back: the error wraps fs.ErrInvalid
+// when it is asked for twice. A way back that failed is tried again.
 func (r *Registry) RollbackPool(ctx context.Context, pool string) (Rollout, error) {
 	last, err := r.Rollout(pool)
 	switch {
@@ -178,10 +183,17 @@ func (r *Registry) RollbackPool(ctx context.Context, pool string) (Rollout, erro
 		return last, err
 	case last.State == RolloutRunning:
 		return r.StopRollout(ctx, pool)
+	case last.Back && last.State == RolloutDone:
+		return last, fmt.Errorf("pool %s went back from %s to %s already; to go forward again: muster pool rollout %[1]s --image %[2]s: %[4]w",
+			pool, last.From, last.Image, fs.ErrInvalid)
 	}
-	// From was proven: no canary.
+	to := last.From
+	if last.Back {
+		to = last.Image
+	}
+	// It was proven: no canary.
 	batch := max(last.Batch, 1)
-	return r.StartRollout(ctx, pool, RolloutOptions{Image: last.From, Canary: batch, Batch: batch, Timeout: last.Timeout})
+	return r.StartRollout(ctx, pool, RolloutOptions{Image: to, Canary: batch, Batch: batch, Timeout: last.Timeout, back: true})
 }
 
 // Rollout gives a pool's latest rollout. The error wraps fs.ErrNotExist where there was none.

@@ -233,6 +233,28 @@ func TestRollout(t *testing.T) {
 	f.wantRollout(roles.RolloutRunning, "restarting restarting pending pending pending", "")
 	f.finish()
 	f.wantImages("web:1", "web:1", "web:1", "web:1", "web:1", "web:1")
+	// What was taken back stays back.
+	if _, err := f.RollbackPool(t.Context(), "web"); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "already") {
+		t.Errorf("rollback of a rollback: %v", err)
+	}
+}
+
+// A way back that failed is tried again, and not turned into a way forward.
+func TestRollbackFails(t *testing.T) {
+	f := newFleet(t, 2, 1)
+	f.start(roles.RolloutOptions{Image: web2, Timeout: roles.Duration(30 * time.Second)})
+	f.finish()
+	f.images.broken[1] = true
+	if ro, err := f.RollbackPool(t.Context(), "web"); err != nil || !ro.Back {
+		t.Fatalf("rollback %+v, %v", ro, err)
+	}
+	if got := f.finish(); got.State != roles.RolloutRolledBack {
+		t.Fatalf("rollback %+v", got)
+	}
+	f.images.broken[1] = false
+	if ro, err := f.RollbackPool(t.Context(), "web"); err != nil || ro.Image.String() != "web:1" {
+		t.Errorf("rollback %+v, %v", ro, err)
+	}
 }
 
 // What is current is no pin: a pool that follows it goes on to do that.

@@ -150,7 +150,7 @@ func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 	var units []string
 	wrote, done := 0, true
 	for _, f := range o.Files {
-		w.ram = f.Secret || f.Mode != 0 && f.Mode&0o007 == 0 // what nobody else may read is as good as one
+		w.ram = f.Secret
 		changed, err := w.write(f)
 		if err != nil {
 			n.fail("%v", err)

@@ -26,7 +26,7 @@ func (s *server) files(ctx context.Context, spec *agent.Spec, o roles.Orders, ne
 func agentFiles(all []roles.NodeFile, wanted func(roles.NodeFile) bool) (out []agent.File) {
 	for _, f := range all {
 		if wanted(f) {
-			out = append(out, agent.File{Path: f.Path, Mode: uint32(f.Mode), Owner: f.Owner, Content: f.Content, Reload: f.Reload})
+			out = append(out, agent.File{Path: f.Path, Mode: uint32(f.Mode), Owner: f.Owner, Content: f.Content, Reload: f.Reload, Secret: f.Secret})
 		}
 	}
 	return out

@@ -112,7 +112,7 @@ func (s *server) prepare() error {
 	if s.keys, err = loadKeys(s.Config.Data); err != nil {
 		return err
 	}
-	s.catalog = &images.Catalog{Dir: s.path("images"), Key: s.keys.images}
+	s.catalog = &images.Catalog{Dir: s.path("images"), Key: s.keys.images, Logger: s.log}
 	s.packs.catalog, s.packs.log = s.catalog, s.log.With("service", "images")
 	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err
@@ -139,8 +139,8 @@ func (s *server) path(elem ...string) string {
 // assemble makes the parts. Nothing listens yet.
 func (s *server) assemble() error {
 	// Only now is it sure that no other server works with this data.
-	if err := s.catalog.Clean(); err != nil {
-		return err
+	if err := s.catalog.Clean(); err != nil { // what lies around hurts nobody; a rack without its server does
+		s.log.Warn("cannot remove what a build left", "err", err)
 	}
 	s.registry = &roles.Registry{
 		Store: s.store, Images: s.catalog, Library: s.library.roles, Power: map[string]roles.Driver{}, Log: s.log,
