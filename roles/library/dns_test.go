@@ -3,11 +3,14 @@ package library
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
+
+	"muster/tests/names"
 )
 
 // ask lets kdig ask a node, and gives status, flags and answers in few words: "NOERROR aa www.example.org. A 192.0.2.7".
@@ -44,61 +47,21 @@ func (x *node) wantAnswer(want string, args ...string) {
 	})
 }
 
-func zone(serial int, lines string) string {
-	return fmt.Sprintf("@ 60 SOA ns.name. admin.name. %d 3600 600 86400 60\n@ 60 NS ns.name.\n%s\n", serial, lines)
-}
-
 const tsig = "c2VjcmV0IG9mIHRoZSBoaWRkZW4gcHJpbWFyeSBzZXJ2ZXI="
 
 // upstream makes a slot the rest of the Internet: the root, a zone that is far away, and the hidden primary.
 func (x *node) upstream() {
 	x.t.Helper()
 	x.run("mkdir", "-p", "/srv/up")
-	x.put("/srv/up/root.zone", []byte(". 60 SOA a.root-servers.name. admin.name. 1 3600 600 86400 60\n. 60 NS a.root-servers.name.\na.root-servers.name. 60 A 10.77.0.22\n"+
-		"far.name. 60 NS a.root-servers.name.\n"), 0o644)
-	x.put("/srv/up/far.name.zone", []byte(zone(1, "www 60 A 198.51.100.7")), 0o644)
-	x.hidden(1, "www 60 A 192.0.2.1")
-	x.put("/srv/up/knot.conf", []byte(`
-server:
-    listen: 10.77.0.22@53
-    rundir: /srv/up
-log:
-  - target: stderr
-    any: info
-database:
-    storage: /srv/up
-key:
-  - id: muster
-    algorithm: hmac-sha256
-    secret: `+tsig+`
-remote:
-  - id: dns
-    address: 10.77.0.21
-    key: muster
-acl:
-  - id: out
-    key: muster
-    action: transfer
-template:
-  - id: default
-    storage: /srv/up
-    file: "%s.zone"
-    acl: out
-    journal-content: none
-    zonefile-sync: -1
-zone:
-  - domain: .
-    file: root.zone
-  - domain: far.name
-  - domain: hidden.example
-    notify: dns
-`), 0o644)
+	for name, text := range names.Files("/srv/up", netip.MustParseAddr("10.77.0.22"), netip.MustParseAddr("10.77.0.21"), tsig) {
+		x.put("/srv/up/"+name, []byte(text), 0o644)
+	}
 	x.daemon("knotd", "-c", "/srv/up/knot.conf")
 }
 
 // hidden changes the zone of the hidden primary.
 func (x *node) hidden(serial int, lines string) {
-	x.put("/srv/up/hidden.example.zone", []byte(zone(serial, lines)), 0o644)
+	x.put("/srv/up/hidden.example.zone", []byte(names.Zone(serial, lines)), 0o644)
 }
 
 func (x *node) startDNS() {
@@ -124,7 +87,7 @@ func TestDNS(t *testing.T) {
 	up.upstream()
 	x := s.start(1)
 	x.verify()
-	s.write("zones", "example.org.zone", zone(1, "www 60 A 192.0.2.7\nfar 60 CNAME www.far.name.\nsub 60 NS a.root-servers.name."))
+	s.write("zones", "example.org.zone", names.Zone(1, "www 60 A 192.0.2.7\nfar 60 CNAME www.far.name.\nsub 60 NS a.root-servers.name."))
 	x.startDNS()
 	s.must(s.rack.Command(t.Context(), "ip", "addr", "add", "203.0.113.1/32", "dev", "br0"))
 	stranger := []string{"-b", "203.0.113.1"}
@@ -156,24 +119,24 @@ func TestDNS(t *testing.T) {
 	}
 
 	// Zones of the volume.
-	s.write("zones", "example.net.zone", zone(1, "www 60 A 192.0.2.8"))
-	s.write("zones", "77.10.in-addr.arpa.zone", zone(1, "9.0 60 PTR nine.example.net."))
+	s.write("zones", "example.net.zone", names.Zone(1, "www 60 A 192.0.2.8"))
+	s.write("zones", "77.10.in-addr.arpa.zone", names.Zone(1, "9.0 60 PTR nine.example.net."))
 	s.write("zones", "-bad ;name.zone", "no zone")
-	s.write("zones", "Upper.example.zone", zone(1, ""))
+	s.write("zones", "Upper.example.zone", names.Zone(1, ""))
 	// Each of these would keep Knot from reading the others.
-	s.write("zones", "muster.internal.zone", zone(1, ""))
-	s.write("zones", "hidden.example.zone", zone(1, ""))
-	s.write("zones", strings.Repeat("a", 64)+".example.zone", zone(1, ""))
+	s.write("zones", "muster.internal.zone", names.Zone(1, ""))
+	s.write("zones", "hidden.example.zone", names.Zone(1, ""))
+	s.write("zones", strings.Repeat("a", 64)+".example.zone", names.Zone(1, ""))
 	x.wantAnswer("NOERROR aa www.example.net. A 192.0.2.8", as(stranger, "www.example.net")...)
 	x.wantAnswer("NOERROR www.example.net. A 192.0.2.8", "www.example.net")
 	x.wantAnswer("NOERROR 9.0.77.10.in-addr.arpa. PTR nine.example.net.", "-x", "10.77.0.9")
 	// A new record is there for those who asked before, too; a mistake leaves the old ones.
 	x.wantAnswer("NXDOMAIN", "new.example.net")
-	s.write("zones", "example.net.zone", zone(2, "www 60 A 192.0.2.9\nnew 60 A 192.0.2.10"))
+	s.write("zones", "example.net.zone", names.Zone(2, "www 60 A 192.0.2.9\nnew 60 A 192.0.2.10"))
 	x.wantAnswer("NOERROR www.example.net. A 192.0.2.9", "www.example.net")
 	x.wantAnswer("NOERROR new.example.net. A 192.0.2.10", "new.example.net")
-	s.write("zones", "example.net.zone", zone(3, "www 60 A 192.0.2.11\nnew 60 AAAA 192.0.2.10"))
-	s.write("zones", "example.com.zone", zone(1, "www 60 A 192.0.2.12"))
+	s.write("zones", "example.net.zone", names.Zone(3, "www 60 A 192.0.2.11\nnew 60 AAAA 192.0.2.10"))
+	s.write("zones", "example.com.zone", names.Zone(1, "www 60 A 192.0.2.12"))
 	x.wantAnswer("NOERROR www.example.com. A 192.0.2.12", "www.example.com") // it was looked at after the mistake
 	x.wantAnswer("NOERROR www.example.net. A 192.0.2.9", "www.example.net")
 	if err := os.Remove(s.volume("zones") + "/example.com.zone"); err != nil {
