@@ -220,12 +220,18 @@ func (r *Registry) imageOrSample(p Pool, role Role) string {
 	return ref.String()
 }
 
+// networkAt is Network, which may be nil: then no address is served.
+func (r *Registry) networkAt(a netip.Addr) (Network, bool) {
+	if r.Network == nil {
+		return Network{}, false
+	}
+	return r.Network(a)
+}
+
 // networkOrSample is Network, or one that may be: whether a pool's addresses are served is another question.
 func (r *Registry) networkOrSample(a netip.Addr) (Network, bool) {
-	if r.Network != nil {
-		if n, ok := r.Network(a); ok {
-			return n, true
-		}
+	if n, ok := r.networkAt(a); ok {
+		return n, true
 	}
 	if !a.Is4() {
 		return Network{}, false

@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"slices"
 	"strings"
 	"text/template/parse"
@@ -64,12 +63,8 @@ func (r *Registry) workIn(tx Tx, slot, image string) (slotWork, error) {
 	if err != nil {
 		return slotWork{}, err
 	}
-	networks := r.Network
-	if networks == nil {
-		networks = func(netip.Addr) (Network, bool) { return Network{}, false }
-	}
 	w := slotWork{pool: p, role: role, secrets: map[string]Secret{}}
-	w.data = dataOf(slices.Collect(tx.Pools().All()), p, role, s.Number, image, networks)
+	w.data = dataOf(slices.Collect(tx.Pools().All()), p, role, s.Number, image, r.networkAt)
 	w.wired = w.data.Network.IsValid()
 	for _, spec := range role.Secrets {
 		if secret, ok := tx.Secrets().Get(spec.key(p.Name, slot)); ok && spec.fits(secret) {

@@ -121,10 +121,7 @@ func unnamed(c *x509.Certificate, names []string) []string {
 // there was such a slot. An operator's own is for what names its owner likes.
 func (r *Registry) unnamedSlot(tx Tx, role Role, s Slot, b Boot, now time.Time) error {
 	p, _ := tx.Pools().Get(s.Pool)
-	var n Network
-	if r.Network != nil {
-		n, _ = r.Network(s.Address)
-	}
+	n, _ := r.networkAt(s.Address)
 	name := fqdn(s.Name, n.Domain)
 	for _, spec := range role.Secrets {
 		v, made := tx.Secrets().Get(spec.key(s.Pool, s.Name))
