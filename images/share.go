@@ -146,8 +146,8 @@ func (s *sharer) said(path string) *entry {
 
 // offer shares the file at hand with that of the same path in the newest version, where that is the same. It
 // does so before the file is digested: bytes that are equal to those of a file whose digest is known need not
-// be digested again. Should
-// that file have decayed, they are not equal; should the manifest have, shareTree digests everything after all.
+// be digested again. Should that file have decayed, they are not equal; should the manifest have, shareTree
+// digests everything after all.
 func (s *sharer) offer(w *scanWorker, e, said *entry) bool {
 	e.own = e.size > 0
 	if !e.own || s.newest == nil || said == nil || said.size != e.size || !sameAttributes(e, said) {

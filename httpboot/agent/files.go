@@ -34,8 +34,12 @@ type writer struct {
 	volume func(dir *os.File) (bool, error)
 }
 
-func newWriter(root string) *writer {
-	return &writer{root: inRoot{root}, who: owners{root: inRoot{root}}, volume: onNFS}
+// newWriter makes a writer. Nil for volume is the kernel's word.
+func newWriter(root string, volume func(dir *os.File) (bool, error)) *writer {
+	if volume == nil {
+		volume = onNFS
+	}
+	return &writer{root: inRoot{root}, who: owners{root: inRoot{root}}, volume: volume}
 }
 
 // write writes f, whole or not at all, and reports whether it did.

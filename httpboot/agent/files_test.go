@@ -18,7 +18,7 @@ func TestWriter(t *testing.T) {
 	defer unix.Umask(old)
 	root := t.TempDir()
 	write(t, root, map[string]string{"etc/passwd": "knot:x:101:102::/:/bin/false\n", "etc/group": "knot:x:102:\n"})
-	w := newWriter(root)
+	w := newWriter(root, nil)
 	for _, tc := range []struct {
 		file File
 		mode fs.FileMode
@@ -57,7 +57,7 @@ func TestWriter(t *testing.T) {
 // Of a file that is there already nothing is written, and every difference is one.
 func TestWriterChanged(t *testing.T) {
 	root := t.TempDir()
-	w := newWriter(root)
+	w := newWriter(root, nil)
 	w.changed = true
 	try := func(want bool, f File) {
 		t.Helper()
@@ -103,7 +103,7 @@ func volumeAt(root, dir string) func(*os.File) (bool, error) {
 func TestWriterKeepsSecrets(t *testing.T) {
 	root := t.TempDir()
 	write(t, root, map[string]string{"srv/www/old": "old", "srv/www/key": "before", "keys": "-> /srv/www"})
-	w := newWriter(root)
+	w := newWriter(root, nil)
 	w.volume = volumeAt(root, "/srv/www")
 	try := func(name string, secret, refused bool) {
 		t.Helper()

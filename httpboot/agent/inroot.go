@@ -118,8 +118,8 @@ func (r inRoot) same(name string, mode uint32, o owner, content []byte) bool {
 func isRoot() bool { return os.Geteuid() == 0 }
 
 // writeFile puts content at name, by rename: what is there, a file or a symlink, is replaced and never
-// written through. Nobody but root can read it before its mode and owner are right. When allowed (unless nil) gives an error
-// for the file's directory, nothing is written.
+// written through. Nobody but root can read it before its mode and owner are right. When allowed (unless nil)
+// gives an error for the file's directory, nothing is written.
 func (r inRoot) writeFile(name string, mode uint32, o owner, content []byte, allowed func(dir *os.File) error) error {
 	dir, err := r.mkdirAll(path.Dir(name))
 	if err != nil {

@@ -140,11 +140,8 @@ func (n *Node) sync(ctx context.Context, o NodeOrders) bool {
 		n.fail("revision %s: %v", o.Revision, err)
 		return false
 	}
-	w := newWriter(n.Root + "/")
+	w := newWriter(n.Root+"/", n.volume)
 	w.changed = true
-	if n.volume != nil {
-		w.volume = n.volume
-	}
 	again := n.session.Begun
 	n.keep(func(s *Session) { s.Begun = true })
 	var units []string

@@ -34,7 +34,7 @@ Nice=10
 // leave puts into the root's /run what the running system finds there: EnvFile always, and the agent with its
 // session where the node has secrets and systemd.
 func (a *Agent) leave(s *Spec) error {
-	w := newWriter(a.path(sysroot))
+	w := newWriter(a.path(sysroot), nil)
 	files := []File{{Path: EnvFile, Content: fmt.Appendf(nil, "MUSTER_SLOT=%s\nMUSTER_IMAGE=%s\n", shellWord(s.Hostname), shellWord(s.Image))}}
 	stays := a.key != "" && s.Secure != "" && w.root.stat(systemd) == nil
 	if stays {
@@ -91,7 +91,7 @@ func readSession(root string) (Session, error) {
 func (s Session) save(root string) error {
 	b, err := json.Marshal(s)
 	if err == nil {
-		_, err = newWriter(root + "/").write(File{Path: SessionFile, Mode: 0o600, Content: b})
+		_, err = newWriter(root+"/", nil).write(File{Path: SessionFile, Mode: 0o600, Content: b})
 	}
 	return err
 }

@@ -118,16 +118,13 @@ func (a *Agent) writeFiles(s *Spec, secret []File) error {
 	if err := a.System.SetHostname(s.Hostname); err != nil {
 		return fmt.Errorf("hostname %s: %w", s.Hostname, err)
 	}
-	w := newWriter(a.path(sysroot))
+	w := newWriter(a.path(sysroot), a.volume)
 	for _, f := range append(nameFiles(s), s.Files...) {
 		if _, err := w.write(f); err != nil {
 			return err
 		}
 	}
 	w.ram = true
-	if a.volume != nil {
-		w.volume = a.volume
-	}
 	for _, f := range secret {
 		if _, err := w.write(f); err != nil {
 			return err

@@ -11,6 +11,5 @@
 // An archive that costs more than Limits allow is refused, and so is one that a few bytes blow up.
 //
 // It deliberately does not keep what has no meaning on another machine (attributes of overlayfs, NFS and btrfs,
-// access times), and
-// it is not for a directory that others write into at the same time.
+// access times), and it is not for a directory that others write into at the same time.
 package unpack
