@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -36,13 +38,22 @@ var rootModules = map[string][]string{"nfs": {"nfs", "nfsv3"}, "squashfs": {"loo
 func likelyModules(p Params) []string { return append(slices.Clone(rootModules[p.Root]), "overlay") }
 
 // neededModules are those that s needs.
-func neededModules(s *Spec) []string {
-	names := append(slices.Clone(rootModules[s.Root.Type]), "overlay")
-	if len(s.Mounts) > 0 && s.Root.Type != "nfs" {
-		names = append(names, rootModules["nfs"]...)
+func neededModules(s *Spec) (names []string) {
+	if s.RAM != nil {
+		names = slices.Clone(rootModules["squashfs"])
 	}
-	return names
+	names = append(names, "overlay")
+	for _, m := range append([]Mount{s.Root}, s.Mounts...) {
+		if m.Type == "nfs" {
+			names = append(names, "nfs", "nfsv"+m.version()[:1])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
+
+// version of NFS that m is mounted with.
+func (m Mount) version() string { return cmp.Or(m.Version, "3") }
 
 // preload inserts modules in the background; loadFor asks what became of each. It is for when the machine has to
 // wait anyway: for its link, for an address probe, for an operator. Beside work of its own it would be of no
@@ -176,7 +187,7 @@ func (a *Agent) mountIn(ctx context.Context, m Mount) error {
 
 // mountNFS mounts m on dir. mount(2) may hang for minutes while a server restarts: the console says so.
 func (a *Agent) mountNFS(ctx context.Context, m Mount, dir string) error {
-	source, data, flags := nfsArgs(m)
+	source, data, flags := nfsArgs(m, a.address.Addr())
 	step := "mount"
 	if m.Target == "" {
 		step = "root"
@@ -184,7 +195,11 @@ func (a *Agent) mountNFS(ctx context.Context, m Mount, dir string) error {
 	stop := a.remind(ctx, step, fmt.Sprintf("still mounting %s: does the NFS server %s answer?", source, m.Server))
 	defer stop()
 	if err := a.System.Mount(source, dir, "nfs", flags, data); err != nil {
-		return fmt.Errorf("mount %s (NFSv3, port %d, mountd %d): %w", source, nfsPort(m), mountPort(m), err)
+		ports := fmt.Sprintf("port %d", nfsPort(m))
+		if m.version() == "3" {
+			ports += fmt.Sprintf(", mountd %d", mountPort(m))
+		}
+		return fmt.Errorf("mount %s (NFSv%s, %s): %w", source, m.version(), ports, err)
 	}
 	return nil
 }
@@ -192,11 +207,14 @@ func (a *Agent) mountNFS(ctx context.Context, m Mount, dir string) error {
 // nfsArgs gives the arguments of mount(2). The kernel itself asks mountd, given its address and port: no
 // portmapper and no mount.nfs are needed. nolock: locks stay in the node, as no statd runs this early; a
 // state directory has one user only. hard, the kernel's default, makes a write wait for a server that
-// restarts rather than fail.
-func nfsArgs(m Mount) (source, data string, flags uintptr) {
-	opts := []string{"vers=3", "nolock", "proto=tcp", "sec=sys", "hard",
-		"addr=" + m.Server.String(), fmt.Sprintf("port=%d", nfsPort(m)),
-		"mountaddr=" + m.Server.String(), fmt.Sprintf("mountport=%d", mountPort(m)), "mountvers=3", "mountproto=tcp"}
+// restarts rather than fail. self is this machine's address, by which a version 4 server calls back.
+func nfsArgs(m Mount, self netip.Addr) (source, data string, flags uintptr) {
+	opts := []string{"vers=" + m.version(), "proto=tcp", "sec=sys", "hard", "addr=" + m.Server.String(), fmt.Sprintf("port=%d", nfsPort(m))}
+	if m.version() == "3" {
+		opts = append(opts, "nolock", "mountaddr="+m.Server.String(), fmt.Sprintf("mountport=%d", mountPort(m)), "mountvers=3", "mountproto=tcp")
+	} else {
+		opts = append(opts, "clientaddr="+self.String())
+	}
 	if m.ReadOnly {
 		flags |= unix.MS_RDONLY
 		opts = append(opts, "ro")
@@ -230,6 +248,8 @@ func checkMount(m Mount, target bool) error {
 		return fmt.Errorf("mount server %q is not an IPv4 address", m.Server)
 	case m.Path != path.Clean(m.Path) || !path.IsAbs(m.Path):
 		return fmt.Errorf("mount path %q is not absolute and clean", m.Path)
+	case m.Version != "" && m.Version != "3" && m.Version != "4.1" && m.Version != "4.2":
+		return fmt.Errorf("NFS version %q: not 3, 4.1 or 4.2", m.Version)
 	case m.Port < 0 || m.Port > 65535 || m.MountPort < 0 || m.MountPort > 65535:
 		return fmt.Errorf("mount ports %d and %d: not 0–65535", m.Port, m.MountPort)
 	case target && !cleanPath(m.Target):

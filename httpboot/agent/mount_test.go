@@ -23,11 +23,13 @@ func TestNFSArgs(t *testing.T) {
 		flags  uintptr
 	}{
 		{Mount{Server: server, Path: "/t", ReadOnly: true}, "10.77.0.1:/t",
-			"vers=3,nolock,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2049,mountaddr=10.77.0.1,mountport=2049,mountvers=3,mountproto=tcp,ro", unix.MS_RDONLY},
+			"vers=3,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2049,nolock,mountaddr=10.77.0.1,mountport=2049,mountvers=3,mountproto=tcp,ro", unix.MS_RDONLY},
 		{Mount{Server: server, Path: "/s", Port: 2050, MountPort: 20048, Options: "actimeo=3600"}, "10.77.0.1:/s",
-			"vers=3,nolock,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2050,mountaddr=10.77.0.1,mountport=20048,mountvers=3,mountproto=tcp,actimeo=3600", 0},
+			"vers=3,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2050,nolock,mountaddr=10.77.0.1,mountport=20048,mountvers=3,mountproto=tcp,actimeo=3600", 0},
+		{Mount{Version: "4.2", Server: server, Path: "/t", Port: 2049, MountPort: 20048}, "10.77.0.1:/t",
+			"vers=4.2,proto=tcp,sec=sys,hard,addr=10.77.0.1,port=2049,clientaddr=10.77.0.20", 0},
 	} {
-		source, data, flags := nfsArgs(tc.m)
+		source, data, flags := nfsArgs(tc.m, netip.MustParseAddr("10.77.0.20"))
 		if source != tc.source || data != tc.data || flags != tc.flags {
 			t.Errorf("%+v: %q %q %d", tc.m, source, data, flags)
 		}

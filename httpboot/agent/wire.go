@@ -142,6 +142,8 @@ type Mount struct {
 	// Server and Path: where it is.
 	Server netip.Addr `json:"server"`
 	Path   string     `json:"path"`
+	// Version of NFS: 3 (which empty means), 4.1 or 4.2. Version 4 has no mountd, and its locks are the server's.
+	Version string `json:"version,omitempty"`
 	// Port is the NFS port; MountPort is mountd's. Zero means 2049 and the same as Port.
 	Port      int `json:"port,omitempty"`
 	MountPort int `json:"mountPort,omitempty"`
