@@ -24,6 +24,8 @@ type Director interface {
 	// Present takes a word of a node's running system and answers with what to do, over TLS only. Like Poll,
 	// it may wait until ctx ends.
 	Present(ctx context.Context, p agent.Present) (agent.NodeOrders, error)
+	// Pair takes a word of a storage machine, over TLS only, and gives what goes back as JSON.
+	Pair(ctx context.Context, c agent.PairCall) (any, error)
 	// Report takes a node's events. The agent repeats what was not answered: Event.Seq tells.
 	Report(ctx context.Context, r agent.Report) error
 }

@@ -2,6 +2,7 @@ package httpboot
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/netip"
@@ -57,6 +58,10 @@ func (d *fixedDirector) Poll(ctx context.Context, p agent.Poll) (agent.Reply, er
 		return agent.Reply{}, ctx.Err()
 	}
 	return d.poll(ctx, p)
+}
+
+func (d *fixedDirector) Pair(context.Context, agent.PairCall) (any, error) {
+	return nil, errors.ErrUnsupported
 }
 
 func (d *fixedDirector) Report(_ context.Context, r agent.Report) error {

@@ -24,6 +24,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("POST "+agent.PathEvents, s.answer("events", s.report))
 	mux.HandleFunc("POST "+agent.PathClaim, s.answer("claim", secured(s.claim)))
 	mux.HandleFunc("POST "+agent.PathNode, s.answer("node", secured(s.present)))
+	mux.HandleFunc("POST "+agent.PathPair, s.answer("pair", secured(s.pair)))
 	mux.HandleFunc("GET /images/{name}/{version}/{file}", s.image)
 	mux.HandleFunc("GET /nbp/{file}", s.nbp)
 	mux.HandleFunc("GET /files/{file...}", s.file)

@@ -83,6 +83,19 @@ func (s *Server) present(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, orders)
 }
 
+// pair is a word of a storage machine. Switching another machine's power off takes its time.
+func (s *Server) pair(w http.ResponseWriter, r *http.Request) error {
+	var c agent.PairCall
+	if err := s.read(w, r, "pair", &c); err != nil {
+		return err
+	}
+	answer, err := s.Director.Pair(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, answer)
+}
+
 // timeUp says that err is only the end of a long poll's time, and that the client still waits.
 func timeUp(ctx context.Context, r *http.Request, err error) bool {
 	return ctx.Err() != nil && r.Context().Err() == nil && errors.Is(err, ctx.Err())

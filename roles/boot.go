@@ -30,6 +30,8 @@ const (
 	StepReboot     Step = "reboot"      // the agent restarts the machine, and says why
 	StepFail       Step = "fail"        // the boot was given up
 	StepOperator   Step = "operator"    // somebody changed something: assign, release, replace, …
+	StepStorage    Step = "storage"     // something happened to a storage pair
+	StepFence      Step = "fence"       // a storage machine was switched off by its other half, or could not be
 )
 
 // Steps is the order in which the steps of a boot come.

@@ -53,6 +53,8 @@ type PoolData struct {
 	Name, Role string
 	// Members are all slots by number, occupied or not: their addresses are theirs in any case.
 	Members []Member
+	// Pair is the storage pair's; nil in a pool that is none.
+	Pair *PairSpec
 }
 
 // Member is one slot in a template.

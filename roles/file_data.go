@@ -31,7 +31,7 @@ func dataOf(pools []Pool, p Pool, role Role, number int, image string, networks 
 // data is the pool as templates see it. Its slots follow from the pool alone, occupied or not.
 func (p Pool) data(networks func(netip.Addr) (Network, bool)) PoolData {
 	n, _ := networks(p.Addresses.First)
-	out := PoolData{Name: p.Name, Role: p.Role, Members: make([]Member, p.Slots())}
+	out := PoolData{Name: p.Name, Role: p.Role, Members: make([]Member, p.Slots()), Pair: p.Pair}
 	for i := range out.Members {
 		name := p.SlotName(i + 1)
 		out.Members[i] = Member{Name: name, FQDN: fqdn(name, n.Domain), Number: i + 1, Address: p.Addresses.At(i)}

@@ -27,6 +27,11 @@ type Pool struct {
 	// Takeover is how long an occupant must have been failed before an unknown machine may take its
 	// slot; zero means 30 s.
 	Takeover Duration `yaml:"takeover,omitempty" json:"takeover,omitzero"`
+	// Pair makes the pool a storage pair of two slots; nil means that it is none.
+	Pair *PairSpec `yaml:"pair,omitempty" json:"pair,omitempty"`
+	// Storage names the pool that is the storage pair of this one's nodes: their roots, volumes and state
+	// directories are mounted from there. Empty means this boot server.
+	Storage string `yaml:"storage,omitempty" json:"storage,omitempty"`
 }
 
 // Size bounds a pool.

@@ -33,6 +33,7 @@ type Tx interface {
 	Boots() Table[uint64, Boot]
 	Secrets() Table[string, Secret]
 	Rollouts() Table[string, Rollout]
+	Pairs() Table[string, Pair]
 
 	// SlotsOf gives a pool's slots by number.
 	SlotsOf(pool string) iter.Seq[Slot]

@@ -136,7 +136,7 @@ func TestTemplateBounds(t *testing.T) {
 // Fields are looked at wherever they are, whether a slot comes there or not.
 func TestTemplateFields(t *testing.T) {
 	const data = " (it has Name, Number, FQDN, Address, Network, Router, DNS, Domain, Server, Role, Image, Pool, Pools, Peers, Vars)"
-	const pool, slot = ": a pool has no such field (it has Name, Role, Members)", ": a slot has no such field (it has Name, FQDN, Number, Address)"
+	const pool, slot = ": a pool has no such field (it has Name, Role, Members, Pair)", ": a slot has no such field (it has Name, FQDN, Number, Address)"
 	for _, tt := range []struct{ text, want string }{
 		{"{{if false}}\n{{.Naem}}{{end}}", "line 2: .Naem: a file's data has no such field" + data},
 		{"{{if false}}{{else}}{{.Pool.Size}}{{end}}", "line 1: .Size" + pool},

@@ -164,6 +164,9 @@ func (c *typer) chain(t reflect.Type, names []string) reflect.Type {
 			t = m.Type.Out(0)
 			continue
 		}
+		if t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
 		switch t.Kind() {
 		case reflect.Map:
 			t = t.Elem()
@@ -197,6 +200,10 @@ func typeName(t reflect.Type) string {
 		return "a pool"
 	case reflect.TypeFor[Member]():
 		return "a slot"
+	case reflect.TypeFor[PairSpec]():
+		return "a storage pair"
+	case reflect.TypeFor[DiskRule]():
+		return "a rule for disks"
 	}
 	if t.Kind() == reflect.Slice {
 		return "a list"

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -53,6 +54,8 @@ func (r *rack) reply() (agent.Reply, error) {
 func (r *rack) Hello(context.Context, netip.Addr, agent.Hello) (agent.Reply, error) { return r.reply() }
 
 func (r *rack) Poll(context.Context, agent.Poll) (agent.Reply, error) { return r.reply() }
+
+func (r *rack) Pair(context.Context, agent.PairCall) (any, error) { return nil, errors.ErrUnsupported }
 
 func (r *rack) Report(_ context.Context, rep agent.Report) error {
 	r.mu.Lock()

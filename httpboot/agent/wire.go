@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -36,6 +37,7 @@ const (
 	PathEvents = "/v1/agent/events" // POST Report → 204
 	PathClaim  = "/v1/agent/claim"  // POST Claim → Claimed; TLS only
 	PathNode   = "/v1/agent/node"   // POST Present → Orders; TLS only, a long poll of the running system
+	PathPair   = "/v1/agent/pair"   // POST PairCall → the answer to its Op; TLS only
 )
 
 // Hello is the agent's first word.
@@ -226,6 +228,15 @@ type NodeOrders struct {
 	Files    []File `json:"files,omitempty"`
 	// Restart is a sentence: why the machine must restart now, in good order.
 	Restart string `json:"restart,omitempty"`
+}
+
+// PairCall is a word of a storage machine's running system. What it says and gets is package pair's.
+type PairCall struct {
+	MAC string `json:"mac"`
+	Key string `json:"key"`
+	// Op is one of pair's operations, Body its argument.
+	Op   string          `json:"op"`
+	Body json.RawMessage `json:"body,omitempty"`
 }
 
 // Session is what the boot's agent leaves to the running system's, as JSON in SessionFile, for root only. The

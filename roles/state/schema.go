@@ -45,7 +45,7 @@ func tableSchema[R any](name string, id func(R) []byte, others map[string]func(R
 
 // kinds are all tables. Boots come before events, which are kept or not by their boot.
 func kinds() []loader {
-	return []loader{counterKind, roleKind, poolKind, slotKind, nodeKind, bootKind, eventKind, secretKind, rolloutKind}
+	return []loader{counterKind, roleKind, poolKind, slotKind, nodeKind, bootKind, eventKind, secretKind, rolloutKind, pairKind}
 }
 
 // loader is what opening a store needs of a table.

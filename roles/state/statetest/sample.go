@@ -58,6 +58,8 @@ func FullPool() roles.Pool {
 			MemoryMin: 1, CPUMin: 2,
 		},
 		Priority: 10, Image: "web:7", Vars: map[string]any{"title": "another"}, Takeover: roles.Duration(time.Minute),
+		Pair:    &roles.PairSpec{Address: addr("10.77.0.9"), Disk: roles.DiskRule{Path: "/dev/sdb", Serial: "S*", SizeMin: 0.5}},
+		Storage: "storage",
 	}
 }
 
@@ -102,6 +104,16 @@ func FullRollout() roles.Rollout {
 	}
 }
 
+// FullPair: see FullRole.
+func FullPair() roles.Pair {
+	return roles.Pair{
+		Pool: "web", Made: noon, Disks: map[string]roles.PairDisk{"web-01": {Serial: "S1", Meta: "1f", Whole: true, Since: noon}},
+		Claims: map[string]string{"web-02": "S2"}, Outdated: "web-02", OutdatedBy: "web-01", OutdatedFrom: noon,
+		Fenced: map[string]time.Time{"web-02": noon}, Active: "web-01", Before: "web-02", At: noon, Took: roles.Duration(time.Second),
+		Promoted: "web-01", PromotedAt: noon, Keep: "web-01", Standby: []string{"web-02"}, Verify: noon,
+	}
+}
+
 // Fill puts one of everything and an event.
 func Fill(tx roles.Tx) error {
 	s := slot("web", 1)
@@ -115,7 +127,7 @@ func Fill(tx roles.Tx) error {
 	for _, e := range []error{
 		tx.Roles().Put(FullRole()), tx.Pools().Put(FullPool()), tx.Slots().Put(s), tx.Slots().Put(slot("web", 2)),
 		tx.Nodes().Put(n), tx.Nodes().Put(FullNode()), tx.Boots().Put(b), tx.Secrets().Put(FullSecret()),
-		tx.Rollouts().Put(FullRollout()),
+		tx.Rollouts().Put(FullRollout()), tx.Pairs().Put(FullPair()),
 	} {
 		if err == nil {
 			err = e

@@ -111,6 +111,7 @@ type Content struct {
 	Boots    []roles.Boot
 	Secrets  []roles.Secret
 	Rollouts []roles.Rollout
+	Pairs    []roles.Pair
 	Events   []roles.Event
 	Leases   []lease.Lease
 }
@@ -125,6 +126,7 @@ func Dump(s *state.Store) (c Content) {
 		c.Boots = slices.Collect(tx.Boots().All())
 		c.Secrets = slices.Collect(tx.Secrets().All())
 		c.Rollouts = slices.Collect(tx.Rollouts().All())
+		c.Pairs = slices.Collect(tx.Pairs().All())
 		c.Events = slices.Collect(tx.Events(0))
 		return nil
 	})

@@ -22,6 +22,7 @@ func testTables(t *testing.T, r *rack) {
 	checkTable(t, r, "secret", FullSecret(), roles.Secret{Key: FullSecret().Key}, FullSecret().Key, roles.Tx.Secrets)
 	bare := roles.Rollout{Pool: "web", From: images.Ref{Name: "web"}, Image: images.Ref{Name: "web"}}
 	checkTable(t, r, "rollout", FullRollout(), bare, bare.Pool, roles.Tx.Rollouts)
+	checkTable(t, r, "pair", FullPair(), roles.Pair{Pool: "web"}, FullPair().Pool, roles.Tx.Pairs)
 }
 
 // checkTable puts a full value, replaces it by one with only a key, puts the full one again and deletes it;
@@ -61,6 +62,7 @@ func testKeys(t *testing.T, r *rack) {
 		"boot":    func(tx roles.Tx) error { return tx.Boots().Put(roles.Boot{Node: mac(1)}) },
 		"secret":  func(tx roles.Tx) error { return tx.Secrets().Put(roles.Secret{Value: []byte("x")}) },
 		"rollout": func(tx roles.Tx) error { r := FullRollout(); r.Pool = ""; return tx.Rollouts().Put(r) },
+		"pair":    func(tx roles.Tx) error { return tx.Pairs().Put(roles.Pair{Active: "web-01"}) },
 		"long":    func(tx roles.Tx) error { return tx.Roles().Put(roles.Role{Name: strings.Repeat("x", 40_000)}) },
 	} {
 		if err := r.Update(t.Context(), put); !errors.Is(err, fs.ErrInvalid) {
@@ -122,6 +124,7 @@ func testReadOnly(t *testing.T, r *rack) {
 			"Boots.Put": tx.Boots().Put(FullBoot()), "Boots.Delete": tx.Boots().Delete(3),
 			"Secrets.Put": tx.Secrets().Put(FullSecret()), "Secrets.Delete": tx.Secrets().Delete(FullSecret().Key),
 			"Rollouts.Put": tx.Rollouts().Put(FullRollout()), "Rollouts.Delete": tx.Rollouts().Delete("web"),
+			"Pairs.Put": tx.Pairs().Put(FullPair()), "Pairs.Delete": tx.Pairs().Delete("web"),
 		} {
 			if err == nil {
 				t.Errorf("%s in a View returned nil", what)

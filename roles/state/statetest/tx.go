@@ -94,6 +94,7 @@ func ruin(tx roles.Tx) error {
 	tx.Secrets().Put(roles.Secret{Key: FullSecret().Key, Value: []byte("another")})
 	tx.Secrets().Put(roles.Secret{Key: "pool/web/new"})
 	tx.Rollouts().Delete("web")
+	tx.Pairs().Put(roles.Pair{Pool: "web"})
 	for range roles.BootEventsKept + 10 {
 		tx.Append(roles.Event{Time: noon, Node: mac(7), Boot: 3, Step: roles.StepHealth})
 	}
@@ -196,6 +197,7 @@ func testIsolation(t *testing.T, r *rack) {
 			Slots: slices.Collect(tx.Slots().All()), Nodes: slices.Collect(tx.Nodes().All()),
 			Boots: slices.Collect(tx.Boots().All()), Events: slices.Collect(tx.Events(0)),
 			Secrets: slices.Collect(tx.Secrets().All()), Rollouts: slices.Collect(tx.Rollouts().All()),
+			Pairs: slices.Collect(tx.Pairs().All()),
 		}
 		equal(t, "a View after another's commit", got, before)
 		if tx.Revision() != rev {
