@@ -52,7 +52,7 @@ func (c *Client) poll(ctx context.Context, path string, q url.Values, out any) (
 		return "", err
 	}
 	defer resp.Body.Close()
-	rev = strings.Trim(resp.Header.Get("ETag"), `"`)
+	rev = strings.Trim(strings.TrimPrefix(resp.Header.Get("ETag"), "W/"), `"`)
 	switch {
 	case resp.StatusCode == http.StatusNotModified:
 		return rev, errUnchanged

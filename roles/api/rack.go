@@ -43,6 +43,15 @@ type Rack interface {
 	// InUse says why an image version must stay, "" when it need not.
 	InUse(ref images.Ref) string
 
+	Pairs() ([]roles.PairView, error)
+	Pair(pool string) (roles.PairView, error)
+	ClaimDisk(ctx context.Context, slot, disk string) (roles.PairView, error)
+	// PromoteHalf goes on without the other half; off says that somebody made sure that it is off.
+	PromoteHalf(ctx context.Context, slot string, off bool) (roles.PairView, error)
+	KeepHalf(ctx context.Context, slot string) (roles.PairView, error)
+	MaintainHalf(ctx context.Context, slot string, on bool) (roles.PairView, error)
+	VerifyPair(ctx context.Context, pool string) (roles.PairView, error)
+
 	// Secrets come without their values.
 	Secrets() ([]roles.Secret, error)
 	SetSecret(ctx context.Context, key string, value []byte) (roles.Secret, error)

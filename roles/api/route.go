@@ -56,6 +56,13 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/pools/{name}/rollout", plain(s.startRollout)},
 		{"POST", "/v1/pools/{name}/rollout/stop", plain(s.stopRollout)},
 		{"POST", "/v1/pools/{name}/rollback", plain(s.rollbackPool)},
+		{"GET", "/v1/storage", s.live(s.listPairs)},
+		{"GET", "/v1/storage/{pool}", s.live(s.showPair)},
+		{"POST", "/v1/storage/{pool}/claim", plain(s.claimDisk)},
+		{"POST", "/v1/storage/{pool}/promote", plain(s.promoteHalf)},
+		{"POST", "/v1/storage/{pool}/keep", plain(s.keepHalf)},
+		{"POST", "/v1/storage/{pool}/maintenance", plain(s.maintainHalf)},
+		{"POST", "/v1/storage/{pool}/verify", plain(s.verifyPair)},
 		{"GET", "/v1/slots", s.revised(s.listSlots)},
 		{"GET", "/v1/roles", s.revised(s.listRoles)},
 		{"GET", "/v1/roles/{name}", s.revised(s.showRole)},
@@ -111,6 +118,20 @@ func (s *Server) revised(a answer) func(http.ResponseWriter, *http.Request) erro
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
+		return plain(a)(w, r)
+	}
+}
+
+// live serves an answer of which a part is newer than the store: what machines said a moment ago. ?rev= waits for
+// a later revision, but not for long, and the answer is always whole.
+func (s *Server) live(a answer) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		rev, _, err := s.hold(r, liveWait)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("ETag", "W/"+etag(rev))
+		w.Header().Set("Cache-Control", "no-store")
 		return plain(a)(w, r)
 	}
 }

@@ -104,6 +104,38 @@ type RolloutRequest struct {
 	Timeout roles.Duration `json:"timeout,omitzero"`
 }
 
+// ClaimRequest gives a disk to a half of a storage pair, with all that is on it.
+type ClaimRequest struct {
+	Slot string `json:"slot"`
+	// Disk is its serial number, or its device.
+	Disk string `json:"disk"`
+	// Confirm is the name of the slot once more: all that is on the disk is lost.
+	Confirm string `json:"confirm"`
+}
+
+// PromoteRequest asks a storage pair to go on with the data of one half, without the other.
+type PromoteRequest struct {
+	Slot string `json:"slot"`
+	// Off says that somebody made sure that the other machine is off, and stays so until this one serves. Without
+	// it Muster switches it off.
+	Off bool `json:"off,omitempty"`
+	// Confirm is the name of the slot once more: what only the other half has is lost.
+	Confirm string `json:"confirm"`
+}
+
+// KeepRequest decides a split: the data of this half stay.
+type KeepRequest struct {
+	Slot string `json:"slot"`
+	// Confirm is the name of the slot once more: what the other half wrote since they parted is lost.
+	Confirm string `json:"confirm"`
+}
+
+// MaintenanceRequest takes a half out of service, or back.
+type MaintenanceRequest struct {
+	Slot string `json:"slot"`
+	On   bool   `json:"on"`
+}
+
 // PruneRequest says which image versions to remove.
 type PruneRequest struct {
 	// Name limits it to one image; "" means all.
