@@ -12,7 +12,7 @@ import (
 
 // FS holds the directories, one for each role: web/role.yaml, web/overlay/etc/….
 //
-//go:embed all:web all:ntp all:mail all:dns
+//go:embed all:web all:ntp all:mail all:dns all:storage
 var FS embed.FS
 
 // Overlay is the tree of the role name, for images.Options.Overlays. The error wraps fs.ErrNotExist when

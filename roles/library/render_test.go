@@ -51,6 +51,9 @@ func example(r roles.Role, n int, vars map[string]any) roles.FileData {
 	maps.Copy(all, r.Vars)
 	maps.Copy(all, vars)
 	me, pool := members[n-1], roles.PoolData{Name: r.Name, Role: r.Name, Members: members}
+	if r.Name == "storage" {
+		pool.Pair = &roles.PairSpec{Address: netip.MustParseAddr("10.77.0.9")}
+	}
 	return roles.FileData{
 		Name: me.Name, Number: n, FQDN: me.FQDN, Address: me.Address, Network: netip.MustParsePrefix("10.77.0.0/24"),
 		Router: netip.MustParseAddr("10.77.0.1"), DNS: []netip.Addr{netip.MustParseAddr("10.77.0.1")}, Domain: "rack.example",

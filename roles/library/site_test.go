@@ -38,7 +38,7 @@ func (published) Find(ref images.Ref) (images.Image, error) {
 	return images.Image{Ref: images.Ref{Name: ref.Name, Version: 7}}, nil
 }
 
-// newSite has a pool of two slots, 10.77.0.21 and 10.77.0.22; vars are YAML.
+// newSite has a pool of two slots, 10.77.0.21 and 10.77.0.22; vars are YAML, and may be followed by more fields.
 func newSite(t *testing.T, name, vars string) *site {
 	t.Helper()
 	s := &site{t: t, root: needRoot(t), dir: t.TempDir(), role: readRole(t, name)}

@@ -1,0 +1,140 @@
+package library
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"strings"
+	"testing"
+)
+
+// fileOf renders one file of the role storage for a slot.
+func fileOf(t *testing.T, path string, n int) string {
+	t.Helper()
+	r := readRole(t, "storage")
+	for _, f := range r.Files {
+		if f.Path == path {
+			text, err := render(f, example(r, n, nil), map[string]string{"corosync": "c0r0", "drbd": "drBD"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+	}
+	t.Fatalf("the role has no %s", path)
+	return ""
+}
+
+// TestWhatAHalfKnows is the contract with httpboot/agent/pair.
+func TestWhatAHalfKnows(t *testing.T) {
+	for n, want := range map[int][3]string{1: {"storage-01", "storage-02", "10.77.0.22"}, 2: {"storage-02", "storage-01", "10.77.0.21"}} {
+		var got struct {
+			Pool, Slot, Address, Peer, PeerAddress, Floating string
+			Number                                           int
+		}
+		d := json.NewDecoder(strings.NewReader(fileOf(t, "/etc/muster/pair.json", n)))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Pool != "storage" || got.Slot != want[0] || got.Number != n || got.Peer != want[1] || got.PeerAddress != want[2] || got.Floating != "10.77.0.9/24" {
+			t.Errorf("storage-%02d knows %+v", n, got)
+		}
+	}
+}
+
+// TestBothHalvesAgree: a cluster whose members have other files than each other is none.
+func TestBothHalvesAgree(t *testing.T) {
+	for _, f := range readRole(t, "storage").Files {
+		if f.Path != "/etc/muster/pair.json" && fileOf(t, f.Path, 1) != fileOf(t, f.Path, 2) {
+			t.Errorf("%s differs", f.Path)
+		}
+	}
+}
+
+// TestRulesOfThePair: what the data hang on, whatever else is tuned.
+func TestRulesOfThePair(t *testing.T) {
+	for path, rules := range map[string][]string{
+		"/var/lib/pacemaker/cib/cib.xml": {
+			`name="stonith-enabled" value="true"`, `name="startup-fencing" value="true"`, `name="adjust_master_score" value="0 10 1000 10000"`,
+			`rsc="fence-storage-01" node="storage-01" score="-INFINITY"`, `rsc="fence-storage-02" node="storage-02" score="-INFINITY"`,
+			`rsc="storage" with-rsc="drbd-clone" with-rsc-role="Promoted" score="INFINITY"`, `first="drbd-clone" first-action="promote" then="storage"`,
+		},
+		"/etc/drbd.d/global_common.conf": {
+			"protocol C;", "fencing resource-and-stonith;", "after-sb-0pri discard-zero-changes;", "after-sb-1pri disconnect;", "after-sb-2pri disconnect;",
+			"fence-peer /usr/lib/drbd/muster-fence-peer;", "on-no-data-accessible suspend-io;", `shared-secret "drBD";`,
+		},
+		"/etc/drbd.d/pair.res":        {"disk /run/muster/pair/disk;", "on storage-01 {\n\t\taddress 10.77.0.21:7789;", "on storage-02 {\n\t\taddress 10.77.0.22:7789;"},
+		"/etc/corosync/corosync.conf": {"nodeid: 2\n\t\tname: storage-02\n\t\tring0_addr: 10.77.0.22", "crypto_hash: sha256", "algorithm: ffsplit", "host: 10.77.0.1\n", "tls: required"},
+		"/etc/hosts":                  {"\n10.77.0.21 storage-01.rack.example storage-01\n10.77.0.22 storage-02.rack.example storage-02\n"},
+	} {
+		text := fileOf(t, path, 1)
+		for _, rule := range rules {
+			if !strings.Contains(text, rule) {
+				t.Errorf("%s lacks %q:\n%s", path, rule, text)
+			}
+		}
+	}
+}
+
+// TestSeedHasOneOfEachName: Pacemaker takes a file with two elements of one id for none.
+func TestSeedHasOneOfEachName(t *testing.T) {
+	seen := map[string]bool{}
+	d := xml.NewDecoder(strings.NewReader(fileOf(t, "/var/lib/pacemaker/cib/cib.xml", 1)))
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ok := token.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		for _, a := range e.Attr {
+			if a.Name.Local == "id" && e.Name.Local != "node" {
+				if seen[a.Value] {
+					t.Errorf("two elements are %s", a.Value)
+				}
+				seen[a.Value] = true
+			}
+		}
+	}
+	if len(seen) < 30 {
+		t.Errorf("only %d elements", len(seen))
+	}
+}
+
+// TestStorageTools lets the programs that read the files do so.
+func TestStorageTools(t *testing.T) {
+	s := newSite(t, "storage", `{}, pair: {address: 10.77.0.9, disk: {serial: "DATA-*"}}`)
+	x := s.start(1)
+	x.verify()
+	x.run("corosync", "-t")
+	if out := x.run("drbdadm", "dump", "pair"); !strings.Contains(out, "resource-and-stonith") {
+		t.Errorf("drbdadm dump:\n%s", out)
+	}
+	if out := x.run("drbdadm", "sh-ll-dev", "pair"); out != "/run/muster/pair/disk\n" {
+		t.Errorf("the disk is %s", out)
+	}
+	// Without the agent in /run there is no meta-data of ours to check the operations with.
+	if out, err := x.try("crm_verify", "--xml-file", "/var/lib/pacemaker/cib/cib.xml", "-VV"); err != nil {
+		t.Errorf("crm_verify: %v", err)
+	} else if strings.Contains(out, "error") || strings.Contains(out, "warning") {
+		t.Errorf("crm_verify:\n%s", out)
+	}
+	if out := x.run("stat", "-c", "%U:%G %a", "/var/lib/pacemaker/cib/cib.xml", "/etc/corosync/authkey"); out != "hacluster:haclient 600\nroot:root 400\n" {
+		t.Errorf("owners and modes:\n%s", out)
+	}
+	for key, want := range map[string]string{"vers4.2": "y", "vers4.1": "n", "vers3": "n", "lease-time": "10", "grace-time": "10"} {
+		if got := strings.TrimSpace(x.run("nfsconf", "--get", "nfsd", key)); got != want {
+			t.Errorf("nfs.conf: %s is %q, want %q", key, got, want)
+		}
+	}
+	for _, program := range []string{"/usr/lib/ocf/resource.d/muster/storage", "/usr/sbin/fence_muster", "/usr/lib/drbd/muster-fence-peer"} {
+		x.run("sh", "-n", program)
+		x.run("test", "-x", program)
+	}
+}
