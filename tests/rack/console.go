@@ -88,7 +88,10 @@ func (m *Machine) Console() string {
 // ConsoleFile is the file with everything that the machine printed, as it printed it. It goes with the rack.
 func (m *Machine) ConsoleFile() string { return m.console.file.Name() }
 
-// WaitConsole waits until what the machine printed since it was last switched on or reset matches re, and
+// Mark makes WaitConsole look only at what the machine prints from now on, as switching it on does.
+func (m *Machine) Mark() { m.console.mark() }
+
+// WaitConsole waits until what the machine printed since it was last switched on, reset or marked matches re, and
 // returns the match. Escape sequences are removed before, lines end in \n. It fails when ctx ends and when the
 // machine is off; the error quotes the end of the console.
 func (m *Machine) WaitConsole(ctx context.Context, re *regexp.Regexp) (string, error) {

@@ -1,6 +1,8 @@
-// Package rack is a virtual rack: diskless QEMU machines on a bridge in a network namespace, switched on and
-// off like real ones and booting from nothing but their own firmware (SeaBIOS with the iPXE ROM, OVMF with its
-// own PXE stack, OVMF HTTP boot). The end-to-end tests, make demo and muster lab run on it.
+// Package rack is a virtual rack: QEMU machines on a bridge in a network namespace, switched on and off like
+// real ones and booting from nothing but their own firmware (SeaBIOS with the iPXE ROM, OVMF with its own PXE
+// stack, OVMF HTTP boot). They are diskless unless they are given data disks, and can be made to fail: power cuts,
+// dead boards, lost frames, dead switch ports, power switches that don't answer. The end-to-end tests, make demo
+// and muster lab run on it.
 //
 // Whatever belongs to a rack runs inside a network and a mount namespace of its own, with a private /run and
 // /var/lib/nfs, so that several racks on one machine (each with its DHCP, TFTP and NFS server on the usual
@@ -9,6 +11,5 @@
 // holder kills everything that still runs in the namespace and removes the rack's files.
 //
 // The package needs root, Linux and the Debian packages that make setup installs. It deliberately does not
-// start Muster itself (the caller does, with Rack.Command), gives machines no disk, and connects the rack to
-// no other network.
+// start Muster itself (the caller does, with Rack.Command), and connects the rack to no other network.
 package rack

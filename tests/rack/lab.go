@@ -34,7 +34,8 @@ const maxSpec = 64 << 10
 //	POST /machines/{mac}/on | off | reset  switches it, and shows it
 //	GET  /machines/{mac}/console           its console, as printed; with ?follow=1 it goes on
 //
-// The body of an answer that is an error is its text.
+// The body of an answer that is an error is its text. While BreakPower is in force the switches, and the look at
+// one machine, answer 503.
 func (r *Rack) ServeLab(ctx context.Context, path string) error {
 	ln, err := listenUnix(ctx, path)
 	if err != nil {
@@ -108,6 +109,9 @@ func (m *Machine) lab() LabMachine {
 func (r *Rack) lab(do func(*Machine) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, q *http.Request) {
 		m, err := r.labMachine(q)
+		if err == nil {
+			err = r.power()
+		}
 		if err == nil && do != nil {
 			err = do(m)
 		}
@@ -189,6 +193,7 @@ var labStatus = []struct {
 	{fs.ErrNotExist, http.StatusNotFound},
 	{fs.ErrExist, http.StatusConflict},
 	{fs.ErrClosed, http.StatusServiceUnavailable},
+	{errPowerless, http.StatusServiceUnavailable},
 }
 
 func fail(w http.ResponseWriter, err error) {

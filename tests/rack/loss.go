@@ -20,12 +20,7 @@ func (r *Rack) Lose(ctx context.Context, percent float64) error {
 	if err := need(lossTools); err != nil {
 		return err
 	}
-	cmd := r.Command(ctx, "nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(lossRules(percent))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("rack: nftables: %w: %s", err, strings.TrimSpace(string(out)))
-	}
-	return nil
+	return r.nft(ctx, lossRules(percent))
 }
 
 // lossRules replaces the table as a whole: nft applies a file in one transaction. The family is bridge, since the
@@ -43,4 +38,14 @@ func lossRules(percent float64) string {
 	}
 	b.WriteString("}\n")
 	return b.String()
+}
+
+// nft applies a file of rules, as one transaction.
+func (r *Rack) nft(ctx context.Context, rules string) error {
+	cmd := r.Command(ctx, "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("rack: nftables: %w: %s", err, strings.TrimSpace(string(out)))
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -37,9 +38,12 @@ type MachineSpec struct {
 	// Manufacturer and Product likewise; empty means "Muster" and "Virtual rack machine".
 	Manufacturer string `json:"manufacturer,omitempty"`
 	Product      string `json:"product,omitempty"`
+	// Disks are its data disks; none means that it is diskless. No firmware boots from one while the network
+	// has something to boot.
+	Disks []Disk `json:"disks,omitempty"`
 }
 
-// Machine is one diskless machine of a rack.
+// Machine is one machine of a rack.
 type Machine struct {
 	rack    *Rack
 	spec    MachineSpec
@@ -47,9 +51,12 @@ type Machine struct {
 	dir     string
 	console *console
 
-	// mu guards run, and is held while the machine is being switched.
-	mu  sync.Mutex
-	run *run
+	// mu guards run, disks and broken, and is held while the machine is being switched.
+	mu    sync.Mutex
+	run   *run
+	disks []Disk
+	// broken says that it doesn't come on: see Fail.
+	broken bool
 }
 
 // run is one time that a machine is on: a QEMU process.
@@ -90,7 +97,15 @@ func (r *Rack) Add(spec MachineSpec) (*Machine, error) {
 			return nil, fmt.Errorf("rack: machine %s with MAC %s: %w", m.spec.Name, m.spec.MAC, fs.ErrExist)
 		}
 	}
-	m := &Machine{rack: r, spec: spec, tap: fmt.Sprintf("tap%d", number), dir: filepath.Join(r.dir, spec.Name)}
+	spec.Disks = slices.Clone(spec.Disks)
+	for i := range spec.Disks {
+		if err := spec.Disks[i].check(spec, i); err != nil {
+			return nil, err
+		}
+	}
+	disks := spec.Disks
+	spec.Disks = nil // of which Machine keeps its own account
+	m := &Machine{rack: r, spec: spec, disks: disks, tap: fmt.Sprintf("tap%d", number), dir: filepath.Join(r.dir, spec.Name)}
 	if err := m.install(); err != nil {
 		return nil, fmt.Errorf("rack: add %s: %w", spec.Name, err)
 	}
@@ -132,10 +147,20 @@ func (r *Rack) defaults(spec *MachineSpec, number int) {
 	}
 }
 
-// install makes the machine's files: firmware and console.
+// install makes the machine's files: firmware, disks and console. When it fails none is left.
 func (m *Machine) install() (err error) {
 	if err := os.Mkdir(m.dir, 0o755); err != nil {
 		return err
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(m.dir)
+		}
+	}()
+	for i, d := range m.disks {
+		if err := d.make(m.Disk(i)); err != nil {
+			return fmt.Errorf("disk %d: %w", i, err)
+		}
 	}
 	if err := m.spec.Firmware.install(m.file("sercon"), m.file("nvram.fd")); err != nil {
 		return err
@@ -146,8 +171,14 @@ func (m *Machine) install() (err error) {
 
 func (m *Machine) file(name string) string { return filepath.Join(m.dir, name) }
 
-// Spec is what the machine is like, with every default filled in.
-func (m *Machine) Spec() MachineSpec { return m.spec }
+// Spec is what the machine is like now, with every default filled in.
+func (m *Machine) Spec() MachineSpec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.spec
+	s.Disks = slices.Clone(m.disks)
+	return s
+}
 
 // Name is the machine's name in the rack.
 func (m *Machine) Name() string { return m.spec.Name }
@@ -155,11 +186,11 @@ func (m *Machine) Name() string { return m.spec.Name }
 // MAC is the address of its network card.
 func (m *Machine) MAC() roles.MAC { return m.spec.MAC }
 
-// On switches the machine on. It does nothing when the machine is on.
+// On switches the machine on. It does nothing when the machine is on, or broken (see Fail).
 func (m *Machine) On() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.running() {
+	if m.running() || m.broken {
 		return nil
 	}
 	m.rack.mu.Lock()

@@ -12,7 +12,7 @@ const (
 	monitorFD = 4
 )
 
-// args are QEMU's for the machine.
+// args are QEMU's for the machine; the caller holds mu.
 func (m *Machine) args() []string {
 	s := m.spec
 	args := []string{
@@ -26,6 +26,9 @@ func (m *Machine) args() []string {
 		"-netdev", fmt.Sprintf("tap,id=net0,fd=%d", tapFD),
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", monitorFD), "-mon", "chardev=monitor,mode=control",
+	}
+	for i, d := range m.disks {
+		args = append(args, d.args(i, m.Disk(i))...)
 	}
 	args = append(args, m.rack.accel.args()...)
 	return append(args, s.Firmware.args(m.file("sercon"), m.file("nvram.fd"), s.NIC, s.MAC.String())...)

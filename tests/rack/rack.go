@@ -33,6 +33,12 @@ type Rack struct {
 	machines []*Machine
 	nextMAC  int
 	done     bool
+	// powerless is guarded by mu: see BreakPower.
+	powerless bool
+
+	// cutting is held while nftables changes, and guards cuts.
+	cutting sync.Mutex
+	cuts    cuts
 }
 
 // New makes the rack's namespaces and its bridge, and removes what is left of racks whose maker was killed.
