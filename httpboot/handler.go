@@ -24,7 +24,7 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux.HandleFunc("POST "+agent.PathEvents, s.answer("events", s.report))
 	mux.HandleFunc("POST "+agent.PathClaim, s.answer("claim", secured(s.claim)))
 	mux.HandleFunc("POST "+agent.PathNode, s.answer("node", secured(s.present)))
-	mux.HandleFunc("POST "+agent.PathPair, s.answer("pair", secured(s.pair)))
+	mux.HandleFunc("POST "+agent.PathPair, s.answerWithin(pairTimeout, "pair", secured(s.pair)))
 	mux.HandleFunc("GET /images/{name}/{version}/{file}", s.image)
 	mux.HandleFunc("GET /nbp/{file}", s.nbp)
 	mux.HandleFunc("GET /files/{file...}", s.file)
@@ -36,8 +36,13 @@ func (s *Server) Handler() (http.Handler, error) {
 
 // answer makes a handler of a function that answers or returns an error.
 func (s *Server) answer(endpoint string, fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return s.answerWithin(answerTimeout, endpoint, fn)
+}
+
+// answerWithin is answer for one that may take as long as limit.
+func (s *Server) answerWithin(limit time.Duration, endpoint string, fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		setDeadlines(w, r, answerTimeout)
+		setDeadlines(w, r, limit)
 		if err := fn(w, r); err != nil {
 			s.fail(w, r, endpoint, err)
 			return

@@ -60,6 +60,7 @@ const (
 	headerTimeout   = 10 * time.Second
 	bodyTimeout     = 30 * time.Second
 	answerTimeout   = 60 * time.Second // more than agent.PollHold
+	pairTimeout     = 90 * time.Second // more than pair.FenceTime
 	downloadTimeout = time.Hour
 	idleTimeout     = 60 * time.Second
 	headerSize      = 16 << 10

@@ -103,12 +103,53 @@ func (d *director) Poll(ctx context.Context, p agent.Poll) (agent.Reply, error) 
 		d.pause(ctx)
 	}
 	// What changed may also be why it waits. The token is checked again: the machine may have restarted.
-	ctx = context.WithoutCancel(ctx)
-	o, err := d.registry.Orders(ctx, mac, p.Token)
-	if err != nil {
-		return agent.Reply{}, err
+	o, r, err := d.orders(ctx, mac, p.Token)
+	if err != nil || !d.hold(ctx, o, r) {
+		return r, err
 	}
-	return d.reply(ctx, o)
+	_, r, err = d.orders(ctx, mac, p.Token)
+	return r, err
+}
+
+// orders is what a machine that polls is told now.
+func (d *director) orders(ctx context.Context, mac roles.MAC, token string) (roles.Orders, agent.Reply, error) {
+	ctx = context.WithoutCancel(ctx)
+	o, err := d.registry.Orders(ctx, mac, token)
+	if err != nil {
+		return o, agent.Reply{}, err
+	}
+	r, err := d.reply(ctx, o)
+	return o, r, err
+}
+
+// hold waits while a machine waits for its image or its storage, for as long as there is nothing new to say about
+// that. It reports whether there is.
+func (d *director) hold(ctx context.Context, o roles.Orders, r agent.Reply) (news bool) {
+	if o.Slot == nil || r.Wait == "" || d.awaits(ctx, o) != r.Wait {
+		return false
+	}
+	for ctx.Err() == nil {
+		d.pause(ctx)
+		n, err := d.registry.Node(o.Node.MAC.String())
+		if err != nil || n.Slot != o.Slot.Name || n.Pool != o.Slot.Pool || d.awaits(ctx, o) != r.Wait {
+			return true
+		}
+	}
+	return false
+}
+
+// awaits is what reply says to a node that waits for its image or its storage; "" when it need not.
+func (d *director) awaits(ctx context.Context, o roles.Orders) string {
+	img, err := d.catalog.Find(o.Image.Ref) // it may have been packed
+	if err != nil {
+		return ""
+	}
+	o.Image = img
+	why, err := d.offer(ctx, o)
+	if err != nil {
+		return ""
+	}
+	return why
 }
 
 // pollPause spares the rules while a rack changes with every event of every boot.
@@ -170,14 +211,16 @@ func (d *director) reply(ctx context.Context, o roles.Orders) (agent.Reply, erro
 		Hostname: o.Slot.Name, Domain: net.Domain, Address: netip.PrefixFrom(o.Slot.Address, net.Prefix.Bits()),
 		Gateway: net.Router, DNS: net.DNS, Image: o.Image.Ref.String(), Kernel: o.Image.Kernel, Now: time.Now(),
 	}
-	if o.Role.Root == roles.RootRAM {
-		if why := d.packs.wait(o.Image); why != "" {
-			return agent.Reply{Wait: why}, nil
-		}
+	why, err := d.offer(ctx, o)
+	if err == nil && why == "" {
+		err = d.mounts(spec, o, net)
 	}
-	if err := d.mounts(spec, o, net); err != nil {
+	if err != nil {
 		d.log.Error("mounts", "mac", o.Node.MAC, "node", o.Slot.Name, "err", err)
-		return agent.Reply{Wait: "the boot server cannot offer its file systems; its log says why"}, nil
+		why = "the boot server cannot offer its file systems; its log says why"
+	}
+	if why != "" {
+		return agent.Reply{Wait: why}, nil
 	}
 	if err := d.files(ctx, spec, o, net); err != nil {
 		d.log.Error("files", "mac", o.Node.MAC, "node", o.Slot.Name, "err", err)

@@ -2,21 +2,11 @@ package serve
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
-	"syscall"
 	"time"
 
-	"muster/httpboot/agent"
-	"muster/images"
 	"muster/images/nfs"
-	"muster/roles"
 )
 
 // pickExports makes the NFS server that the configuration names, and says why it is that one.
@@ -88,130 +78,4 @@ func (s *server) wantedExports() []nfs.Export {
 		{Path: s.path("volumes"), Clients: members, NoRootSquash: true},
 		{Path: s.path("state"), Clients: members, NoRootSquash: true},
 	}
-}
-
-// mounts puts the root, the volumes and the state directories into a spec.
-func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
-	tree := filepath.Join(o.Image.Dir, images.TreeDir)
-	if err := s.root(spec, o, tree, net); err != nil {
-		return err
-	}
-	for _, v := range o.Role.Volumes {
-		m, err := s.directory(s.path("volumes", v.Name), tree, v.Mount, net)
-		if err != nil {
-			return err
-		}
-		m.ReadOnly = v.ReadOnly
-		spec.Mounts = append(spec.Mounts, m)
-	}
-	for _, target := range o.Role.State {
-		m, err := s.directory(s.path("state", o.Slot.Name, stateName(target)), tree, target, net)
-		if err != nil {
-			return err
-		}
-		spec.Mounts = append(spec.Mounts, m)
-	}
-	return nil
-}
-
-// rootType is the file system of a root, which the agent gets ready for while its machine waits.
-func rootType(mode roles.RootMode) string {
-	if mode == roles.RootRAM {
-		return "squashfs"
-	}
-	return "nfs"
-}
-
-// root puts the root into a spec.
-func (s *server) root(spec *agent.Spec, o roles.Orders, tree string, net network) (err error) {
-	if o.Role.Root == roles.RootRAM {
-		spec.Root = agent.Mount{Type: rootType(o.Role.Root), ReadOnly: true}
-		spec.RAM = &agent.RAMRoot{
-			Squashfs: filePath(o.Image.Ref, images.SquashfsFile), Seal: filePath(o.Image.Ref, images.SealFile), Size: o.Image.Squashfs,
-		}
-		return nil
-	}
-	if spec.Root, err = s.mount(tree, net); err != nil {
-		return err
-	}
-	spec.Root.ReadOnly = true
-	// The tree never changes: what was looked up once stays true.
-	spec.Root.Options = strings.Trim(spec.Root.Options+",actimeo=3600,nocto", ",")
-	return nil
-}
-
-// stateName is the name of a state directory: var-log-nginx for /var/log/nginx. No two paths share one.
-func stateName(target string) string {
-	return strings.NewReplacer("_", "__", "-", "_-", "/", "-").Replace(strings.Trim(target, "/"))
-}
-
-// directory makes a persistent directory when it is missing, with the owner and mode that target has in
-// the image, and says how to mount it.
-func (s *server) directory(dir, tree, target string, net network) (agent.Mount, error) {
-	if s.Config.Images.NFS.Server != "external" {
-		s.making.Lock() // an agent may ask twice
-		err := makeLike(dir, filepath.Join(tree, target))
-		s.making.Unlock()
-		if err != nil {
-			return agent.Mount{}, err
-		}
-	}
-	m, err := s.mount(dir, net)
-	m.Target = target
-	return m, err
-}
-
-// makeLike makes dir, unless it is there, like model. It gets its name last: one that a full disk or a
-// crash left with the wrong owner would never be put right.
-func makeLike(dir, model string) error {
-	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	fresh, err := os.MkdirTemp(parent, ".new-")
-	if err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	defer os.Remove(fresh) // what failed
-	if err := errors.Join(os.Chmod(fresh, 0o755), takeAfter(fresh, model)); err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	if err := os.Rename(fresh, dir); err != nil {
-		return fmt.Errorf("make %s: %w", dir, err)
-	}
-	return nil
-}
-
-// takeAfter gives dir the owner and mode of model, where there is one.
-func takeAfter(dir, model string) error {
-	fi, err := os.Lstat(model)
-	if err != nil || !fi.IsDir() {
-		return nil
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		return nil
-	}
-	if err := os.Chown(dir, int(st.Uid), int(st.Gid)); err != nil {
-		return err
-	}
-	return os.Chmod(dir, fi.Mode())
-}
-
-// mount says how a node of net reaches dir.
-func (s *server) mount(dir string, net network) (agent.Mount, error) {
-	m, err := s.exports.Mount(dir)
-	if err != nil {
-		return agent.Mount{}, err
-	}
-	if !m.Server.IsValid() {
-		m.Server = net.Server
-		if a := s.Config.Images.NFS.Address; a.IsValid() {
-			m.Server = a
-		}
-	}
-	return agent.Mount{Type: "nfs", Server: m.Server, Path: m.Path, Port: m.Port, MountPort: m.MountPort, Options: m.Options}, nil
 }

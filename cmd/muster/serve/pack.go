@@ -10,8 +10,9 @@ import (
 	"muster/images"
 )
 
-// packer makes the squashfs of images that a node is to hold in RAM and that have none yet: a role became one
-// of RAM after its image was built. It makes one at a time.
+// packer makes the squashfs of images that a node is to hold in RAM, or a storage pair is to have, and that have
+// none yet: a role became one of RAM, or a pool's storage the pair, after its image was built. It makes one at a
+// time.
 type packer struct {
 	catalog *images.Catalog
 	log     *slog.Logger
@@ -31,7 +32,7 @@ type failure struct {
 // packAgain is the pause after a try that failed: each reads the whole image, and nodes ask every second.
 const packAgain = 20 * time.Second
 
-// wait says what a node must wait for before it can load img: "" when there is nothing.
+// wait says what a node must wait for before it, or its storage, can load img: "" when there is nothing.
 func (p *packer) wait(img images.Image) string {
 	if img.Squashfs > 0 {
 		return ""
@@ -50,9 +51,9 @@ func (p *packer) wait(img images.Image) string {
 		}
 	}
 	if last.err != nil {
-		return fmt.Sprintf("%s could not be packed for RAM, and is tried again: %v", img.Ref, last.err)
+		return fmt.Sprintf("%s could not be packed, and is tried again: %v", img.Ref, last.err)
 	}
-	return fmt.Sprintf("%s is being packed for nodes that hold it in RAM", img.Ref)
+	return fmt.Sprintf("%s is being packed", img.Ref)
 }
 
 // channel is wake; the caller holds mu.

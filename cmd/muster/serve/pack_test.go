@@ -26,7 +26,7 @@ func TestPackingIsNotTriedAllTheTime(t *testing.T) {
 			time.Sleep(time.Second)
 			synctest.Wait()
 		}
-		if got := p.wait(img); !strings.Contains(got, "web:7 could not be packed for RAM, and is tried again: ") || !strings.Contains(got, "no signing key") {
+		if got := p.wait(img); !strings.Contains(got, "web:7 could not be packed, and is tried again: ") || !strings.Contains(got, "no signing key") {
 			t.Errorf("nodes wait for %q", got)
 		}
 		cancel()

@@ -64,6 +64,8 @@ type server struct {
 	firmware firmware
 	keys     keys
 	packs    packer
+	contents contents
+	vote     vote
 
 	dhcp *dhcpd.Server
 	radv *radv.Server
@@ -113,6 +115,7 @@ func (s *server) prepare() error {
 		return err
 	}
 	s.catalog = &images.Catalog{Dir: s.path("images"), Key: s.keys.images, Logger: s.log}
+	s.contents.server = s
 	s.packs.catalog, s.packs.log = s.catalog, s.log.With("service", "images")
 	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err

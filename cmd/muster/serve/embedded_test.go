@@ -5,10 +5,13 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"muster/images"
 )
 
-func TestMakeLike(t *testing.T) {
+func TestMakeDir(t *testing.T) {
 	root := t.TempDir()
+	make := func(dir, target string) error { return makeDir(dir, images.DirLike("", root, target)) }
 	model, dir := filepath.Join(root, "model"), filepath.Join(root, "state/web-01/var-lib-x")
 	if err := os.Mkdir(model, 0o700); err != nil {
 		t.Fatal(err)
@@ -23,7 +26,7 @@ func TestMakeLike(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := makeLike(dir, model); err != nil {
+	if err := make(dir, "model"); err != nil {
 		t.Fatal(err)
 	}
 	fi, err := os.Stat(dir)
@@ -40,7 +43,7 @@ func TestMakeLike(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "kept"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := makeLike(dir, "/nowhere"); err != nil {
+	if err := make(dir, "/nowhere"); err != nil {
 		t.Error(err)
 	}
 	left, err := os.ReadDir(filepath.Dir(dir))
@@ -48,7 +51,7 @@ func TestMakeLike(t *testing.T) {
 		t.Errorf("beside it are %v, %v", left, err)
 	}
 	// A model that the image does not have: root's, and everybody may enter.
-	if err := makeLike(filepath.Join(root, "plain"), "/nowhere"); err != nil {
+	if err := make(filepath.Join(root, "plain"), "/nowhere"); err != nil {
 		t.Fatal(err)
 	}
 	if fi, err := os.Stat(filepath.Join(root, "plain")); err != nil || fi.Mode() != os.ModeDir|0o755 {

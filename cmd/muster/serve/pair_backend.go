@@ -1,0 +1,71 @@
+package serve
+
+import (
+	"context"
+	"fmt"
+
+	"muster/images"
+	"muster/roles"
+)
+
+// pairBackend offers what lies on a storage pair. It implements images.Backend for the nodes of one pool.
+type pairBackend struct {
+	*server
+	pool roles.Pool
+}
+
+// Offer implements images.Backend.
+func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
+	image := ""
+	if n.Root != nil {
+		if why := b.packs.wait(*n.Root); why != "" {
+			return why, nil
+		}
+		image = n.Root.Ref.String()
+	}
+	if why := b.registry.Stored(b.pool, image); why != "" {
+		return why, nil
+	}
+	// It is known what the pair is to have, so that it hears of it with its next report.
+	if _, err := b.contents.of(b.pool.Storage); err != nil {
+		return "", err
+	}
+	v, err := b.registry.Pair(b.pool.Storage)
+	if err != nil {
+		return "", err
+	}
+	for _, h := range v.Halves {
+		if !h.Active {
+			continue
+		}
+		if has, ok := b.contents.given(v.Pool, h.Revision); ok && offers(has, n) {
+			return "", nil
+		}
+		return fmt.Sprintf("waits for storage: %s makes room for %s", h.Slot, n.Slot), nil
+	}
+	return "waits for storage: neither half of " + v.Pool + " is active", nil
+}
+
+// Options of what is mounted from a pair. When one half takes over from the other, a client must notice that its
+// connection is dead: with nfs(5)'s usual timeo of a minute TCP alone says so, whose pauses double, so that an
+// outage of 20 s would be one of 50 for the client. It is only the connection that is given up after timeo ×
+// (retrans + 1): version 4 repeats nothing on one that lives, however long the disk takes.
+const pairOptions = "timeo=30,retrans=2"
+
+// Root implements images.Backend.
+func (b pairBackend) Root(ref images.Ref) (images.Mount, error) {
+	m, err := b.Directory(pairImagePath(ref.Name, ref.Version))
+	m.Options += "," + rootOptions
+	return m, err
+}
+
+// Directory implements images.Backend.
+func (b pairBackend) Directory(path string) (images.Mount, error) {
+	v, err := b.registry.Pair(b.pool.Storage)
+	return images.Mount{Server: v.Address, Path: "/" + path, Version: "4.2", Options: pairOptions}, err
+}
+
+// pairImagePath is where a pair has a version, below its export's root.
+func pairImagePath(name string, version int) string {
+	return fmt.Sprintf("images/%s/%d", name, version)
+}

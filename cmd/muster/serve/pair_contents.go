@@ -1,0 +1,159 @@
+package serve
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"muster/httpboot/agent/pair"
+	"muster/images"
+)
+
+// contents knows what each storage pair is to have, and what it was told before: a half says by revision what it
+// has. Its zero value needs server.
+type contents struct {
+	server *server
+
+	mu    sync.Mutex
+	pairs map[string]*pairContents // by pool; guarded by mu
+}
+
+// pairContents is what one pair is to have.
+type pairContents struct {
+	at       time.Time // when now was made
+	revision uint64    // the rack's at that time
+	now      pair.Contents
+	told     []pair.Contents           // the latest ones, with now
+	packed   map[images.Ref]pair.Image // what was ever in them
+}
+
+const (
+	// contentsAge is how long contents are good while the rack does not change: images are packed without it.
+	// contentsPause spares the rack's readers while it changes with every event of every boot.
+	contentsAge   = 5 * time.Second
+	contentsPause = time.Second
+	// contentsKept bounds what is remembered of what a pair was told: it makes so within seconds.
+	contentsKept = 64
+)
+
+// of gives what a pair is to have. With an error, and when it is not known now, its Revision is empty: the pair
+// leaves everything as it is.
+func (c *contents) of(pool string) (pair.Contents, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pairs[pool]
+	if p == nil {
+		if c.pairs == nil {
+			c.pairs = map[string]*pairContents{}
+		}
+		p = &pairContents{packed: map[images.Ref]pair.Image{}}
+		c.pairs[pool] = p
+	}
+	rev, age := c.server.registry.Revision(), time.Since(p.at)
+	if p.now.Revision != "" && (age < contentsPause || age < contentsAge && rev == p.revision) {
+		return p.now, nil
+	}
+	users, err := c.server.pairUsers(pool)
+	if err != nil {
+		return pair.Contents{}, err
+	}
+	now, err := makeContents(users, c.packed(p))
+	if err != nil {
+		return pair.Contents{}, err
+	}
+	p.at, p.revision = time.Now(), rev
+	p.tell(now)
+	return now, nil
+}
+
+// tell keeps what the pair is told.
+func (p *pairContents) tell(now pair.Contents) {
+	p.now = now
+	p.told = slices.DeleteFunc(p.told, func(t pair.Contents) bool { return t.Revision == now.Revision })
+	p.told = append(p.told, now)
+	if n := len(p.told) - contentsKept; n > 0 {
+		p.told = slices.Delete(p.told, 0, n)
+	}
+}
+
+// given gives what a pair was told by revision.
+func (c *contents) given(pool, revision string) (pair.Contents, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pairs[pool]; p != nil && revision != "" {
+		for _, t := range p.told {
+			if t.Revision == revision {
+				return t, true
+			}
+		}
+	}
+	return pair.Contents{}, false
+}
+
+// packed gives the image as the pair gets it. One that is not packed yet is left out, and is being packed from now
+// on; one that was, stays as it was: nodes run from it.
+func (c *contents) packed(p *pairContents) func(images.Image) (pair.Image, bool) {
+	return func(img images.Image) (pair.Image, bool) {
+		if why := c.server.packs.wait(img); why != "" {
+			was, ok := p.packed[img.Ref]
+			return was, ok
+		}
+		now := pair.Image{
+			Name: img.Ref.Name, Version: img.Ref.Version, Size: img.Squashfs,
+			Squashfs: filePath(img.Ref, images.SquashfsFile), Seal: filePath(img.Ref, images.SealFile),
+		}
+		p.packed[img.Ref] = now
+		return now, true
+	}
+}
+
+// makeContents is what a pair is to have for those who use it. packed gives an image as the pair gets it, or false
+// when there is none yet.
+func makeContents(users []pairUser, packed func(images.Image) (pair.Image, bool)) (pair.Contents, error) {
+	b := contentsMaker{exports: map[string]*pair.Export{}, images: map[images.Ref]bool{}, dirs: map[string]bool{}}
+	for _, u := range users {
+		b.add(u, packed)
+	}
+	return b.done()
+}
+
+// offers says whether contents have what a node mounts.
+func offers(c pair.Contents, n images.Need) bool {
+	if n.Root != nil && !slices.ContainsFunc(c.Images, func(i pair.Image) bool {
+		return i.Name == n.Root.Ref.Name && i.Version == n.Root.Ref.Version
+	}) {
+		return false
+	}
+	for _, d := range n.Dirs {
+		if !slices.ContainsFunc(c.Dirs, func(has pair.Dir) bool { return has.Path == d.Path }) {
+			return false
+		}
+	}
+	return true
+}
+
+// revisionOf is a digest of what c holds.
+func revisionOf(c pair.Contents) (string, error) {
+	c.Revision = ""
+	b, err := json.Marshal(c)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:12]), nil
+}
+
+// find gives a published image; ok is false when there is none such. Every other error is one: what a pair has must
+// not go because a disk did not answer.
+func (s *server) find(ref images.Ref) (img images.Image, ok bool, err error) {
+	img, err = s.catalog.Find(ref)
+	if errors.Is(err, fs.ErrNotExist) {
+		return img, false, nil
+	}
+	return img, err == nil, err
+}

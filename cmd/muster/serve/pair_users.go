@@ -1,0 +1,192 @@
+package serve
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"path/filepath"
+	"slices"
+
+	"muster/httpboot/agent/pair"
+	"muster/images"
+	"muster/roles"
+)
+
+// pairUser is a pool whose nodes mount from a storage pair.
+type pairUser struct {
+	pool  roles.Pool
+	role  roles.Role
+	slots []roles.Slot
+	// images are those that its nodes run, boot or are to get; the one that the next node boots goes first.
+	images []images.Image
+}
+
+// pairUsers gives the pools that use a pair, by name.
+func (s *server) pairUsers(pool string) (out []pairUser, err error) {
+	var refs [][]images.Ref
+	err = s.store.View(func(tx roles.Tx) error {
+		out, refs = nil, nil
+		for p := range tx.Pools().All() {
+			if p.Storage == pool {
+				out = append(out, pairUser{pool: p, slots: slices.Collect(tx.SlotsOf(p.Name))})
+				refs = append(refs, imagesOf(tx, p))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		u := &out[i]
+		if u.role, err = s.registry.EffectiveRole(u.pool.Role); err != nil {
+			return nil, err
+		}
+		next := images.Ref{Name: u.role.ImageName()}
+		if u.pool.Image != "" {
+			if next, err = images.ParseRef(u.pool.Image); err != nil {
+				return nil, err
+			}
+		}
+		seen := map[images.Ref]bool{}
+		for _, ref := range append([]images.Ref{next}, refs[i]...) {
+			img, ok, err := s.find(ref)
+			if err != nil {
+				return nil, err
+			}
+			if ok && !seen[img.Ref] {
+				seen[img.Ref] = true
+				u.images = append(u.images, img)
+			}
+		}
+	}
+	return out, nil
+}
+
+// imagesOf are the versions that a pool's nodes run or boot, and those of its last rollout: it may go on, or be
+// taken back.
+func imagesOf(tx roles.Tx, p roles.Pool) (out []images.Ref) {
+	add := func(name string) {
+		if ref, err := images.ParseRef(name); err == nil && ref.Version != 0 {
+			out = append(out, ref)
+		}
+	}
+	if ro, ok := tx.Rollouts().Get(p.Name); ok {
+		out = append(out, ro.Image, ro.From)
+	}
+	for s := range tx.SlotsOf(p.Name) {
+		n, ok := tx.Nodes().Get(s.Node)
+		if !ok {
+			continue
+		}
+		add(n.Image)
+		for b := range tx.BootsOf(n.MAC) {
+			add(b.Image)
+			break // the latest
+		}
+	}
+	slices.SortFunc(out, func(a, b images.Ref) int { return cmp.Or(cmp.Compare(a.Name, b.Name), a.Version-b.Version) })
+	return slices.Compact(out)
+}
+
+// contentsMaker puts contents together.
+type contentsMaker struct {
+	c       pair.Contents
+	all     []netip.Prefix
+	exports map[string]*pair.Export
+	// images and dirs are those that c has.
+	images map[images.Ref]bool
+	dirs   map[string]bool
+}
+
+// add gives a pool what it uses.
+func (b *contentsMaker) add(u pairUser, packed func(images.Image) (pair.Image, bool)) {
+	members := u.pool.Addresses.Prefixes()
+	b.all = append(b.all, members...)
+	if u.role.Root != roles.RootRAM {
+		for _, img := range u.images {
+			b.image(img, members, packed)
+		}
+	}
+	if len(u.images) == 0 {
+		return // whose a new directory is, is not known, and nobody boots
+	}
+	tree := filepath.Join(u.images[0].Dir, images.TreeDir)
+	for _, v := range u.role.Volumes {
+		path := images.VolumePath(v.Name)
+		b.dir(images.DirLike(path, tree, v.Mount))
+		b.export(path, members, v.ReadOnly)
+	}
+	if len(u.role.State) == 0 {
+		return
+	}
+	models := make([]images.Dir, len(u.role.State))
+	for i, target := range u.role.State {
+		models[i] = images.DirLike("", tree, target)
+	}
+	for _, s := range u.slots {
+		own := "state/" + s.Name
+		b.dir(images.Dir{Path: own, Mode: 0o755})
+		for i, target := range u.role.State {
+			models[i].Path = images.StatePath(s.Name, target)
+			b.dir(models[i])
+		}
+		b.export(own, []netip.Prefix{netip.PrefixFrom(s.Address, s.Address.BitLen())}, false)
+	}
+}
+
+func (b *contentsMaker) image(img images.Image, clients []netip.Prefix, packed func(images.Image) (pair.Image, bool)) {
+	if !b.images[img.Ref] {
+		p, ok := packed(img)
+		if !ok {
+			return
+		}
+		b.images[img.Ref] = true
+		b.c.Images = append(b.c.Images, p)
+	}
+	b.export(pairImagePath(img.Ref.Name, img.Ref.Version), clients, true)
+}
+
+// dir adds a directory. A volume of several roles is as the first of them has it.
+func (b *contentsMaker) dir(d images.Dir) {
+	if !b.dirs[d.Path] {
+		b.dirs[d.Path] = true
+		b.c.Dirs = append(b.c.Dirs, pair.Dir(d))
+	}
+}
+
+// export adds clients to an export. It is read-only when it is so for all of them. Nodes' roots are root there: a
+// root file system has files that only root may read, and services begin as root on what they own.
+func (b *contentsMaker) export(path string, clients []netip.Prefix, readOnly bool) {
+	e := b.exports[path]
+	if e == nil {
+		e = &pair.Export{Path: path, ReadOnly: true, NoRootSquash: true}
+		b.exports[path] = e
+	}
+	e.Clients = append(e.Clients, clients...)
+	e.ReadOnly = e.ReadOnly && readOnly
+}
+
+// done gives the contents, in an order that depends on what they are alone.
+func (b *contentsMaker) done() (pair.Contents, error) {
+	slices.SortFunc(b.c.Images, func(x, y pair.Image) int { return cmp.Or(cmp.Compare(x.Name, y.Name), x.Version-y.Version) })
+	slices.SortFunc(b.c.Dirs, func(x, y pair.Dir) int { return cmp.Compare(x.Path, y.Path) })
+	if len(b.all) > 0 {
+		b.c.Exports = []pair.Export{{Clients: prefixes(b.all), ReadOnly: true}}
+	}
+	for _, path := range slices.Sorted(maps.Keys(b.exports)) {
+		e := *b.exports[path]
+		e.Clients = prefixes(e.Clients)
+		b.c.Exports = append(b.c.Exports, e)
+	}
+	var err error
+	b.c.Revision, err = revisionOf(b.c)
+	return b.c, err
+}
+
+// prefixes sorts networks, each once.
+func prefixes(in []netip.Prefix) []netip.Prefix {
+	out := slices.Clone(in)
+	slices.SortFunc(out, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits()) })
+	return slices.Compact(out)
+}
