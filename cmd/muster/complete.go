@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -107,6 +108,38 @@ func (p *program) secretKeys(ctx context.Context, c *api.Client) (out []string) 
 	all, _ := c.Secrets(ctx)
 	for _, s := range all {
 		out = append(out, cobra.CompletionWithDesc(s.Key, string(s.Kind)))
+	}
+	return out
+}
+
+func (p *program) pairNames(ctx context.Context, c *api.Client) (out []string) {
+	pairs, _ := c.Pairs(ctx)
+	for _, v := range pairs {
+		out = append(out, cobra.CompletionWithDesc(v.Pool, v.State))
+	}
+	return out
+}
+
+// pairSlots are the halves of the storage pairs.
+func (p *program) pairSlots(ctx context.Context, c *api.Client) (out []string) {
+	pairs, _ := c.Pairs(ctx)
+	for _, v := range pairs {
+		for _, h := range v.Halves {
+			out = append(out, cobra.CompletionWithDesc(h.Slot, doing(v, h, p.now())))
+		}
+	}
+	return out
+}
+
+// pairDisks are the serial numbers of the disks that their halves may not use.
+func (p *program) pairDisks(ctx context.Context, c *api.Client) (out []string) {
+	pairs, _ := c.Pairs(ctx)
+	for _, v := range pairs {
+		for _, h := range v.Halves {
+			if h.Carries != "" {
+				out = append(out, cobra.CompletionWithDesc(cmp.Or(h.Serial, h.Disk), h.Slot+": "+h.Carries))
+			}
+		}
 	}
 	return out
 }

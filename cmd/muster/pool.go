@@ -80,6 +80,8 @@ func printPool(w io.Writer, p roles.PoolStatus, r roles.Rollout, all bool, now t
 	}
 	g.field("size", fmt.Sprintf("%s, at least %d nodes", plural(len(p.Slots), "slot"), p.Size.Min))
 	g.field("addresses", p.Addresses.String())
+	g.field("pair", pairText(p.Pool))
+	g.field("storage", p.Storage)
 	g.field("priority", fmt.Sprint(p.Priority))
 	g.field("match", matchText(p.Match))
 	g.field("nodes", fmt.Sprintf("%d ready, %d booting, %d failed, %d free, %d missing", p.Ready, p.Booting, p.Failed, p.Free, p.Missing))
@@ -105,6 +107,14 @@ func printPool(w io.Writer, p roles.PoolStatus, r roles.Rollout, all bool, now t
 	if hidden > 0 {
 		fmt.Fprintf(w, "and %s never used (--all lists them)\n", plural(hidden, "slot"))
 	}
+}
+
+// pairText is what makes a pool a storage pair; "" for a pool that is none.
+func pairText(p roles.Pool) string {
+	if p.Pair == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s, on the disk %s (muster storage status %s)", p.Pair.Address, flowText(p.Pair.Disk), p.Name)
 }
 
 // matchText is the pool's rule on one line.

@@ -78,7 +78,7 @@ func (p *program) newRootCommand() *cobra.Command {
 	}
 	add("server", p.newServeCommand(), p.newSetupCommand(), p.newCheckCommand(), p.newDoctorCommand())
 	add("rack", p.newApplyCommand(), p.newExportCommand(), p.newNodeCommand(), p.newPoolCommand(),
-		p.newRoleCommand(), p.newImageCommand(), p.newSecretCommand())
+		p.newRoleCommand(), p.newImageCommand(), p.newStorageCommand(), p.newSecretCommand())
 	add("watch", p.newEventsCommand(), p.newLeaseCommand(), p.newLabCommand())
 	root.AddCommand(p.newCompletionCommand(), p.newVersionCommand())
 	return root

@@ -38,6 +38,7 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 //	                   checks are made; they fail with IMAGE
 //	agents             the agents of all nodes that serve have spoken
 //	busybox FILE       copy busybox there
+//	pair FILE          the one storage pair is from here on what the JSON of a roles.PairView says
 //	catalog            images are real from here on, in $WORK/data/images; a build copies $WORK/seed
 //	serve              a server runs from here on
 func TestScripts(t *testing.T) {
@@ -73,6 +74,9 @@ func TestScripts(t *testing.T) {
 			},
 			"boot":       func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).boot(args[0], true)) },
 			"boot-fails": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).boot(args[0], false)) },
+			"pair": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(worldOf(ts).pair(ts.ReadFile(args[0])))
+			},
 			"later": func(ts *testscript.TestScript, _ bool, args []string) {
 				d, err := time.ParseDuration(args[0])
 				ts.Check(err)
@@ -108,9 +112,10 @@ type world struct {
 	bakery *images.Builder // nil while images are those of the shelf
 	reg    *roles.Registry
 	store  *state.Store
-	mu     sync.Mutex // guards at and spoke
+	mu     sync.Mutex // guards at, spoke and paired
 	at     time.Time
 	spoke  map[roles.MAC]uint64 // the boot in which a node's agent last spoke
+	paired *roles.PairView      // nil while pairs are those of reg
 	code   int
 	stop   func()
 }
@@ -149,7 +154,7 @@ func (w *world) close() {
 
 func (w *world) serve() error {
 	srv := &api.Server{
-		Rack: w.reg, Images: w.images, Build: w.build, Import: w.make, Version: "v1.0", Started: w.clock(),
+		Rack: pairs{w.reg, w}, Images: w.images, Build: w.build, Import: w.make, Version: "v1.0", Started: w.clock(),
 		Leases: func(context.Context) ([]api.LeaseView, error) {
 			mac, err := roles.ParseMAC("52:54:00:aa:00:09")
 			return []api.LeaseView{{MAC: mac, Address: netip.MustParseAddr("10.77.0.100"), Hostname: "laptop", Expires: w.clock().Add(90 * time.Minute)}}, err
