@@ -56,6 +56,8 @@ func (p *program) newRootCommand() *cobra.Command {
 	asGroup(root)
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
+	// Two blanks between the columns, as in every table: a long name would touch its text.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "NamePadding }} {{", "NamePadding }}  {{"))
 	root.SetVersionTemplate("muster {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{cmd, err} })
 
