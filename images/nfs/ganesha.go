@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"muster/images/child"
 )
 
 // Ganesha serves exports with nfs-ganesha as a child process, restarted when it fails. File handles stay
@@ -189,14 +191,14 @@ func (g *Ganesha) Serve(ctx context.Context) error {
 	defer wg.Wait()
 	defer stopMapper()
 
-	c := &child{
-		command: g.command, grace: 5 * time.Second, started: g.started, ended: g.ended,
-		line: func(s string) {
+	c := &child.Process{
+		Command: g.command, Grace: 5 * time.Second, Started: g.started, Ended: g.ended,
+		Line: func(s string) {
 			log.line(s)
 			g.line(s)
 		},
 	}
-	c.run(ctx)
+	c.Run(ctx)
 	g.started(0)
 	return nil
 }

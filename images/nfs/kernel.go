@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"muster/images/child"
 )
 
 // Kernel serves exports with the kernel's nfsd, driven by the tools of Debian's nfs-kernel-server. That server
@@ -146,7 +148,7 @@ func (k *Kernel) Serve(ctx context.Context) error {
 		return err
 	}
 	if mountd != nil {
-		wg.Go(func() { mountd.run(helpers) })
+		wg.Go(func() { mountd.Run(helpers) })
 	}
 	if err = k.begin(ctx, ours); err == nil {
 		k.keep(ctx, ours)
@@ -168,7 +170,7 @@ func (k *Kernel) look(ctx context.Context) {
 }
 
 // meet looks for what runs already, and gives the mountd that we have to run, nil for none.
-func (k *Kernel) meet(ctx context.Context, ours bool) (mountd *child, err error) {
+func (k *Kernel) meet(ctx context.Context, ours bool) (mountd *child.Process, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.look(ctx)
@@ -184,13 +186,13 @@ func (k *Kernel) meet(ctx context.Context, ours bool) (mountd *child, err error)
 	if err := free(port); err != nil {
 		return nil, err
 	}
-	return &child{
-		command: func() *exec.Cmd {
+	return &child.Process{
+		Command: func() *exec.Cmd {
 			return exec.Command("rpc.mountd", "--foreground", "--no-udp", "--port", strconv.Itoa(port))
 		},
-		grace: 2 * time.Second,
-		line:  func(s string) { k.log().Info("rpc.mountd says", "line", s) },
-		ended: func(err error, again time.Duration) {
+		Grace: 2 * time.Second,
+		Line:  func(s string) { k.log().Info("rpc.mountd says", "line", s) },
+		Ended: func(err error, again time.Duration) {
 			k.log().Error("rpc.mountd ended", "err", err, "again", again)
 			k.Metrics.failure()
 		},

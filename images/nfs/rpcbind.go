@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"muster/images/child"
 )
 
 // rpcbindSocket is where programs of this machine register; libtirpc knows no other path.
@@ -137,12 +139,12 @@ func (p *portmapper) serve(ctx context.Context, log func(string, ...any)) {
 		p.files = ours.files
 	}
 	defer p.close()
-	c := &child{
-		command: p.command, grace: 2 * time.Second, namespace: true,
-		line:  func(s string) { log("rpcbind says", "line", s) },
-		ended: func(err error, again time.Duration) { log("rpcbind ended", "err", err, "again", again) },
+	c := &child.Process{
+		Command: p.command, Grace: 2 * time.Second, Namespace: true,
+		Line:  func(s string) { log("rpcbind says", "line", s) },
+		Ended: func(err error, again time.Duration) { log("rpcbind ended", "err", err, "again", again) },
 	}
-	c.run(ctx)
+	c.Run(ctx)
 }
 
 // close frees the sockets and removes their files.

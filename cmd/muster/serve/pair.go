@@ -35,7 +35,7 @@ func (d *director) Pair(ctx context.Context, c agent.PairCall) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		return d.vote.bundle(ctx, p)
+		return d.bundle(ctx, p)
 	}
 	return nil, fmt.Errorf("a storage machine cannot ask for %q: %w", clip(c.Op), fs.ErrInvalid)
 }

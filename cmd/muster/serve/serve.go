@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"muster/cmd/muster/config"
+	"muster/cmd/muster/qnetd"
 	"muster/dhcpd"
 	"muster/dhcpd/lease"
 	"muster/dhcpd/radv"
@@ -65,7 +66,7 @@ type server struct {
 	keys     keys
 	packs    packer
 	contents contents
-	vote     vote
+	vote     *qnetd.Server
 
 	dhcp *dhcpd.Server
 	radv *radv.Server
@@ -157,6 +158,7 @@ func (s *server) assemble() error {
 		s.registry.Power["lab"] = &power.Lab{Socket: lab.Socket}
 		s.registry.DefaultPower = "lab"
 	}
+	s.vote = s.newVote()
 	s.recorder = &roles.Recorder{Registry: s.registry}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -254,6 +256,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.http.Serve(ctx, web) })
 	g.Go(func() error { return s.http.Serve(ctx, secure) })
 	g.Go(func() error { return s.packs.run(ctx) })
+	g.Go(func() error { return s.runVote(ctx) })
 	g.Go(func() error { return s.api.Serve(ctx, socks) })
 	g.Go(func() error {
 		return (&roles.Reconciler{Registry: s.registry, Checker: health.Checker{}}).Run(ctx)

@@ -2,15 +2,70 @@ package serve
 
 import (
 	"context"
-	"errors"
 
+	"golang.org/x/sync/errgroup"
+
+	"muster/cmd/muster/qnetd"
 	"muster/httpboot/agent/pair"
 )
 
-// vote is the third vote of the storage pairs.
-type vote struct{}
+// runVote keeps the third vote running while there is a storage pair. It ends with ctx.
+func (s *server) runVote(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if s.untilPairs(ctx, true) != nil {
+			return nil
+		}
+		g, run := errgroup.WithContext(ctx)
+		run, stop := context.WithCancel(run)
+		g.Go(func() error { return s.vote.Serve(run) })
+		g.Go(func() error { // ends with the last pair, or run
+			defer stop()
+			_ = s.untilPairs(run, false)
+			return nil
+		})
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-// bundle gives what a pair needs to talk to it.
-func (v *vote) bundle(context.Context, string) (pair.Vote, error) {
-	return pair.Vote{}, errors.ErrUnsupported
+// untilPairs waits until there is a storage pair, or none, as wanted. It fails when ctx ends.
+func (s *server) untilPairs(ctx context.Context, wanted bool) error {
+	for {
+		rev := s.registry.Revision()
+		if len(s.pairs()) > 0 == wanted {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.registry.Watch(rev):
+		}
+	}
+}
+
+// pairs are the pools that are storage pairs; none while that is not known.
+func (s *server) pairs() (names []string) {
+	pools, err := s.registry.Pools()
+	if err != nil {
+		return nil
+	}
+	for _, p := range pools {
+		if p.Pair != nil {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// bundle gives what a pair needs to talk to the third vote.
+func (s *server) bundle(ctx context.Context, pool string) (pair.Vote, error) {
+	b, err := s.vote.Bundle(ctx, pool)
+	return pair.Vote{Bundle: b.PKCS12, Password: b.Password}, err
+}
+
+// newVote makes the third vote; nothing runs yet.
+func (s *server) newVote() *qnetd.Server {
+	return &qnetd.Server{Dir: s.path("qnetd"), Log: s.log.With("service", "qnetd")}
 }

@@ -1,4 +1,8 @@
-package nfs
+// Package child keeps other people's daemons running in the foreground: NFS servers, the storage pairs' third vote.
+//
+// It knows nothing of what they do, follows no process that leaves for the background, and restarts without an end:
+// who needs a daemon needs it however often it failed.
+package child
 
 import (
 	"bufio"
@@ -11,20 +15,21 @@ import (
 	"time"
 )
 
-// child is a process that we keep running. It dies with us, however we die.
-type child struct {
-	// command makes the process for one start.
-	command func() *exec.Cmd
-	// line gets each line that it writes, in order, from one goroutine.
-	line func(string)
-	// started is called with the process's id after each start; nil: nobody asks.
-	started func(pid int)
-	// ended is called when it ended by itself, with the reason and when it will be started again.
-	ended func(err error, again time.Duration)
-	// grace is how long it may take to end after SIGTERM.
-	grace time.Duration
-	// namespace gives it a PID namespace of its own, whose processes end with the first one.
-	namespace bool
+// Process is a process that is kept running. It dies with us, however we die.
+type Process struct {
+	// Command makes the process for one start. Required.
+	Command func() *exec.Cmd
+	// Line gets each line that it writes, in order, from one goroutine. Required.
+	Line func(string)
+	// Started is called with the process's id after each start; nil: nobody asks.
+	Started func(pid int)
+	// Ended is called when it ended by itself, or could not be started, with the reason and when it will be started
+	// again. Required.
+	Ended func(err error, again time.Duration)
+	// Grace is how long it may take to end after SIGTERM; zero kills it at once.
+	Grace time.Duration
+	// Namespace gives it a PID namespace of its own, whose processes end with the first one.
+	Namespace bool
 }
 
 // A process that fails at once is tried again after firstBackoff, then twice that, up to maxBackoff; one
@@ -35,8 +40,8 @@ const (
 	steady       = 30 * time.Second
 )
 
-// run keeps the process running until ctx ends. It returns when the process is gone.
-func (c *child) run(ctx context.Context) {
+// Run keeps the process running until ctx ends. It returns when the process is gone.
+func (c *Process) Run(ctx context.Context) {
 	backoff := firstBackoff
 	for {
 		begin := time.Now()
@@ -47,7 +52,7 @@ func (c *child) run(ctx context.Context) {
 		if time.Since(begin) > steady {
 			backoff = firstBackoff
 		}
-		c.ended(err, backoff)
+		c.Ended(err, backoff)
 		select {
 		case <-ctx.Done():
 			return
@@ -58,13 +63,16 @@ func (c *child) run(ctx context.Context) {
 }
 
 // once runs the process to its end.
-func (c *child) once(ctx context.Context) error {
-	cmd := c.command()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	if c.namespace {
+func (c *Process) once(ctx context.Context) error {
+	cmd := c.Command()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig, cmd.SysProcAttr.Setpgid = syscall.SIGKILL, true
+	if c.Namespace {
 		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWPID
 	}
-	cmd.WaitDelay = c.grace
+	cmd.WaitDelay = c.Grace
 	r, w := io.Pipe()
 	cmd.Stdout, cmd.Stderr = w, w
 	read := make(chan struct{})
@@ -83,8 +91,8 @@ func (c *child) once(ctx context.Context) error {
 			done <- err
 			return
 		}
-		if c.started != nil {
-			c.started(cmd.Process.Pid)
+		if c.Started != nil {
+			c.Started(cmd.Process.Pid)
 		}
 		stop := context.AfterFunc(ctx, func() { c.end(cmd) })
 		err := cmd.Wait()
@@ -102,20 +110,20 @@ func (c *child) once(ctx context.Context) error {
 
 // end asks the process to end, and kills it when it does not. A killed process cannot refuse, so Wait
 // returns.
-func (c *child) end(cmd *exec.Cmd) {
+func (c *Process) end(cmd *exec.Cmd) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	// The timer's function does nothing when the process is gone: os.Process knows that it was waited for.
-	time.AfterFunc(c.grace, func() { _ = cmd.Process.Kill() })
+	time.AfterFunc(c.Grace, func() { _ = cmd.Process.Kill() })
 }
 
 // read passes lines on. A line that is too long is cut, never a reason to stop reading: the process would
 // block on its own log.
-func (c *child) read(r io.Reader) {
+func (c *Process) read(r io.Reader) {
 	br := bufio.NewReaderSize(r, 64<<10)
 	for {
 		line, err := br.ReadSlice('\n')
 		if len(line) > 0 {
-			c.line(string(trimNewline(line)))
+			c.Line(string(trimNewline(line)))
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 			return
