@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -170,7 +171,7 @@ func mksquashfs(ctx context.Context, tree, file string) error {
 	cmd := exec.CommandContext(ctx, program, tree, file,
 		"-noappend", "-no-progress", "-quiet", "-no-recovery",
 		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(packLevel), "-b", strconv.Itoa(packBlock),
-		"-reproducible", "-no-exports", "-xattrs",
+		"-reproducible", "-xattrs",
 		// What is a hard link of what depends on what other versions share with this one.
 		"-no-hardlinks",
 		"-mkfs-time", strconv.FormatInt(newest, 10))
@@ -186,6 +187,20 @@ func mksquashfs(ctx context.Context, tree, file string) error {
 		return fmt.Errorf("%s: %s: %w", packTool, lines[len(lines)-1], err)
 	}
 	return nil
+}
+
+// exportable reports whether a squashfs can be exported by NFS when it is mounted: it has the table that finds an
+// inode by its number (mksquashfs makes it unless -no-exports says otherwise; 8 bytes an inode).
+func exportable(file string) bool {
+	const flagsAt, flag = 24, 0x80
+	f, err := os.Open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var flags [2]byte
+	_, err = f.ReadAt(flags[:], flagsAt)
+	return err == nil && binary.LittleEndian.Uint16(flags[:])&flag != 0
 }
 
 // runBound runs a command, after everything else on this machine: boots must not wait for it. It has a thread of

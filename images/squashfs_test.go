@@ -248,6 +248,26 @@ func fakePack(t *testing.T, body string) (started string) {
 	return started
 }
 
+// A squashfs of a time when none could be exported is made anew.
+func TestPackAgainWhatCannotBeExported(t *testing.T) {
+	c, img := packable(t)
+	_, err := c.Pack(t.Context(), img.Ref)
+	must(t, err)
+	file := filepath.Join(img.Dir, SquashfsFile)
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
+	must(t, err)
+	var flags [1]byte
+	_, err = f.ReadAt(flags[:], 24)
+	must(t, err)
+	_, err = f.WriteAt([]byte{flags[0] &^ 0x80}, 24)
+	must(t, errors.Join(err, f.Close()))
+	_, err = c.Pack(t.Context(), img.Ref)
+	must(t, err)
+	if !exportable(file) {
+		t.Error("it still cannot be exported")
+	}
+}
+
 func TestTwoPacksAtOnceDoTheWorkOnce(t *testing.T) {
 	c, img := packable(t)
 	started := fakePack(t, `exec "$real" "$@"`)
