@@ -9,6 +9,7 @@ import (
 func (c *Reconciler) Pass(ctx context.Context, last map[MAC]time.Time) error {
 	_, err := c.pass(ctx, last)
 	c.cuts.Wait()
+	c.pairs.Wait()
 	return err
 }
 
@@ -16,6 +17,7 @@ func (c *Reconciler) Pass(ctx context.Context, last map[MAC]time.Time) error {
 func (c *Reconciler) Look(ctx context.Context, last map[MAC]time.Time) error {
 	err := c.look(ctx, last)
 	c.cuts.Wait()
+	c.pairs.Wait()
 	return err
 }
 

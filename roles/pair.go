@@ -130,6 +130,10 @@ type Pair struct {
 	OutdatedFrom time.Time `json:"outdatedFrom,omitzero"`
 	// Fenced is when each slot's machine was switched off by the other half; gone when it is switched on again.
 	Fenced map[string]time.Time `json:"fenced,omitempty"`
+	// Shooter is the slot whose machine is switching the other's off, since ShotAt; "" for none. While it does,
+	// the other one may not do the same.
+	Shooter string    `json:"shooter,omitempty"`
+	ShotAt  time.Time `json:"shotAt,omitzero"`
 	// Active is the slot that was active last; Before is the one before it, and At when that changed.
 	Active string    `json:"active,omitempty"`
 	Before string    `json:"before,omitempty"`

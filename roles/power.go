@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 )
 
 // PowerAction is what an operator asks of a machine's power.
@@ -114,27 +115,35 @@ func (r *Registry) switched(ctx context.Context, mac MAC, action PowerAction, re
 			}
 			return advance(tx, n, &b, ev)
 		}
-		if b, ok := latest(tx, n); ok && b.Ended.IsZero() {
-			b.Ended = now
-			if err := tx.Boots().Put(b); err != nil {
-				return err
-			}
-		}
-		ev.Node, ev.Name = n.MAC, n.Slot
-		if _, err := tx.Append(ev); err != nil {
+		if err := unfence(tx, n); err != nil {
 			return err
 		}
-		if n.State == StateDraining {
-			// It no longer runs as what it was: nothing to wait for.
-			var err error
-			if n, err = r.moveLater(tx, n, now); err != nil {
-				return err
-			}
-		}
-		n.Restart = ""
-		n.enter(StateOff, "switched off by an operator", now)
-		return tx.Nodes().Put(n)
+		return r.switchedOff(tx, n, now, ev, "switched off by an operator")
 	})
+}
+
+// switchedOff records that n is off since now, with ev, and why.
+func (r *Registry) switchedOff(tx Tx, n Node, now time.Time, ev Event, why string) error {
+	if b, ok := latest(tx, n); ok && b.Ended.IsZero() {
+		b.Ended = now
+		if err := tx.Boots().Put(b); err != nil {
+			return err
+		}
+	}
+	ev.Node, ev.Name = n.MAC, n.Slot
+	if _, err := tx.Append(ev); err != nil {
+		return err
+	}
+	if n.State == StateDraining {
+		// It no longer runs as what it was: nothing to wait for.
+		var err error
+		if n, err = r.moveLater(tx, n, now); err != nil {
+			return err
+		}
+	}
+	n.Restart = ""
+	n.enter(StateOff, why, now)
+	return tx.Nodes().Put(n)
 }
 
 // driver finds what switches n.

@@ -27,6 +27,7 @@ type Reconciler struct {
 
 	began time.Time // of Run: what machines said before, while no server ran, nobody heard
 	cuts  cuts      // machines whose power is cut because they do not restart
+	pairs pairWork  // what is under way for storage pairs
 }
 
 // Defaults of a health check: a web server that hangs for three seconds, three times in a row, is down.
@@ -54,7 +55,9 @@ func (c *Reconciler) Run(ctx context.Context) error {
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	c.began = c.Registry.now()
+	c.Registry.pairs.listen(c.began)
 	defer c.cuts.Wait()
+	defer c.pairs.Wait()
 	last := map[MAC]time.Time{}
 	for {
 		active, err := c.pass(ctx, last)
@@ -116,6 +119,9 @@ func (c *Reconciler) look(ctx context.Context, last map[MAC]time.Time) error {
 		return err
 	}
 	c.cut(ctx, now)
+	if err := c.tendPairs(ctx, now); err != nil {
+		return err
+	}
 	limit := c.Parallel
 	if limit == 0 {
 		limit = 64

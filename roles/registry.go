@@ -31,6 +31,8 @@ type Registry struct {
 	DefaultPower string
 	// Subnets are those that DHCP serves: a pool's addresses must lie in one. Nil means not checked.
 	Subnets []netip.Prefix
+	// Ranges are the addresses that DHCP gives to any machine: a pair's own must not be one. Nil means not checked.
+	Ranges []AddressRange
 	// Network gives the network that an address of a pool is in; ok is false where this server serves none
 	// such. Nil means none: files that need its values cannot be rendered then.
 	Network func(netip.Addr) (n Network, ok bool)
@@ -41,6 +43,7 @@ type Registry struct {
 
 	takeover sync.Mutex // held while a slot is taken from a machine that may still run
 	agents   agents     // which nodes' own agents speak
+	pairs    pairMemory // what the halves of storage pairs said last
 }
 
 func (r *Registry) now() time.Time {

@@ -109,7 +109,7 @@ func FullPair() roles.Pair {
 	return roles.Pair{
 		Pool: "web", Made: noon, Disks: map[string]roles.PairDisk{"web-01": {Serial: "S1", Meta: "1f", Whole: true, Since: noon}},
 		Claims: map[string]string{"web-02": "S2"}, Outdated: "web-02", OutdatedBy: "web-01", OutdatedFrom: noon,
-		Fenced: map[string]time.Time{"web-02": noon}, Active: "web-01", Before: "web-02", At: noon, Took: roles.Duration(time.Second),
+		Fenced: map[string]time.Time{"web-02": noon}, Shooter: "web-01", ShotAt: noon, Active: "web-01", Before: "web-02", At: noon, Took: roles.Duration(time.Second),
 		Promoted: "web-01", PromotedAt: noon, Keep: "web-01", Standby: []string{"web-02"}, Verify: noon,
 	}
 }

@@ -1,0 +1,181 @@
+package roles_test
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+	"time"
+
+	"muster/roles"
+)
+
+func (p *pairRack) fence(by roles.MAC) error {
+	return p.PairFence(p.t.Context(), by, key(p.keys[by]), false)
+}
+
+func TestFailover(t *testing.T) {
+	p := wholePair(t)
+	p.alive(90 * time.Second)
+	dies := p.now
+	p.now = p.now.Add(8 * time.Second)
+	p.says(st2, cluster("DATA-2", "m2", false))
+	if err := p.fence(st2); err != nil {
+		t.Fatal(err)
+	}
+	if p.power.on[st1.String()] || len(p.power.offs) != 1 {
+		t.Fatalf("not switched off: %+v", p.power)
+	}
+	p.wantNode("storage-01", "storage-01", roles.StateOff)
+	if v := p.pair(); v.Fenced["storage-01"].IsZero() || v.Shooter != "" {
+		t.Errorf("fencing is not noted: %+v", v.Pair)
+	}
+	// What was on its way when it was switched off counts no more.
+	_, err := p.PairReport(t.Context(), st1, key(p.keys[st1]), cluster("DATA-1", "m1", true))
+	p.wantDenied("a fenced half's report", err)
+	p.wantDenied("a fenced half shoots", p.fence(st1))
+	if err := p.PairOutdate(t.Context(), st2, key(p.keys[st2])); err != nil {
+		t.Fatal(err)
+	}
+	alone := cluster("DATA-2", "m2", true)
+	alone.PeerDisk, alone.Connection = "Outdated", "WFConnection"
+	p.now = p.now.Add(12 * time.Second)
+	p.tick(0)
+	if p.power.on[st1.String()] {
+		t.Error("switched on again before the other serves")
+	}
+	p.says(st2, alone)
+	v := p.pair()
+	if v.Active != "storage-02" || v.Before != "storage-01" || time.Duration(v.Took) != p.now.Sub(dies) || v.State != roles.PairDegraded {
+		t.Errorf("after the failover: %+v", v)
+	}
+	if !strings.Contains(strings.Join(v.Alerts, "\n"), "runs on one leg: storage-01 was switched off") {
+		t.Errorf("alerts %q", v.Alerts)
+	}
+	p.tick(time.Second)
+	if !p.power.on[st1.String()] || !p.pair().Fenced["storage-01"].IsZero() {
+		t.Error("not switched on again while the other serves")
+	}
+	p.wantNode("storage-01", "storage-01", roles.StateBooting)
+	p.wantTold("storage-02 took over from storage-01; nothing was served for 20s", "switched off by its other half, storage-02", "switched on again")
+
+	// It returns, outdated until it has all data.
+	p.boot(st1)
+	p.says(st2, alone)
+	back := ready("DATA-1", "m1")
+	back.Connection, back.DiskState = "", ""
+	if o := p.says(st1, back); !o.Start || !o.Outdated || o.Known != "m1" {
+		t.Errorf("orders of the one that returns: %+v", o)
+	}
+	err = p.PairOutdate(t.Context(), st1, key(p.keys[st1]))
+	if !errors.Is(err, fs.ErrExist) {
+		t.Errorf("the outdated one says that the other is: %v", err)
+	}
+	if err := p.fence(st1); !errors.Is(err, fs.ErrPermission) || !p.power.on[st2.String()] {
+		t.Errorf("the outdated one shoots the one with the data: %v", err)
+	}
+	p.tick(12 * time.Second)
+	p.says(st1, cluster("DATA-1", "m1", false))
+	p.says(st2, cluster("DATA-2", "m2", true))
+	if v := p.pair(); v.Outdated != "" || v.State != roles.PairWhole || v.Active != "storage-02" {
+		t.Errorf("after its return: %+v", v)
+	}
+	p.wantTold("storage-01 has all data again")
+}
+
+func TestFenceOnePerPair(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	started, release := make(chan struct{}, 9), make(chan struct{})
+	p.power.during = func() { started <- struct{}{}; <-release }
+	results := make(chan error, 3)
+	for range 2 { // both calls share one shot
+		go func() { results <- p.fence(st1) }()
+	}
+	<-started
+	p.wantDenied("the other shoots back", p.fence(st2))
+	go func() { results <- p.fence(st1) }()
+	close(release)
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	if len(started) != 0 && len(p.power.offs) > 1 {
+		t.Errorf("switched off %v", p.power.offs)
+	}
+	if !p.power.on[st1.String()] || p.power.on[st2.String()] {
+		t.Errorf("on: %v", p.power.on)
+	}
+	p.wantDenied("who is off shoots", p.fence(st2))
+}
+
+func TestFenceFails(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	p.power.err = errPDU
+	if err := p.fence(st2); !errors.Is(err, errPDU) || p.pair().Shooter != "" {
+		t.Errorf("got %v; %+v", err, p.pair())
+	}
+	if err := p.PairFence(t.Context(), st2, key(p.keys[st2]), true); !errors.Is(err, errPDU) {
+		t.Errorf("try: %v", err)
+	}
+	p.wantNode("storage-01", "storage-01", roles.StateReady)
+	p.wantTold("storage-01 could not be fenced")
+	p.alive(62 * time.Second)
+	if v := p.pair(); v.Halves[0].Fencing == "" || !strings.Contains(strings.Join(v.Alerts, "\n"), "without fencing there is no failover") {
+		t.Errorf("alerts %q", v.Alerts)
+	}
+	p.power.err = nil
+	p.alive(62 * time.Second)
+	if v := p.pair(); v.Halves[0].Fencing != "" || len(v.Alerts) != 0 {
+		t.Errorf("alerts %q", v.Alerts)
+	}
+	p.wantTold("can be fenced again")
+	if err := p.PairFence(t.Context(), st2, key(p.keys[st2]), true); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFenceStaysOff(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	p.power.stuck = true
+	p.power.during = func() {
+		p.power.mu.Lock()
+		defer p.power.mu.Unlock()
+		if len(p.power.offs) == 0 {
+			go func() { // it takes a moment
+				p.power.mu.Lock()
+				defer p.power.mu.Unlock()
+				p.power.on[st1.String()] = false
+			}()
+		}
+	}
+	if err := p.fence(st2); err != nil || p.power.on[st1.String()] {
+		t.Fatalf("%v, %v", err, p.power.on)
+	}
+	// One that nobody serves instead of is switched on after a minute.
+	p.tick(30 * time.Second)
+	p.wantNode("storage-01", "storage-01", roles.StateOff)
+	p.restart()
+	p.tick(31 * time.Second)
+	p.wantNode("storage-01", "storage-01", roles.StateBooting)
+
+	// What an operator switches off stays off, and is as good as fenced.
+	p.power.stuck = false
+	p.rack.power("storage-01", roles.PowerOff)
+	p.tick(5 * time.Minute)
+	p.wantNode("storage-01", "storage-01", roles.StateOff)
+	p.says(st2, cluster("DATA-2", "m2", false))
+	if err := p.fence(st2); err != nil || len(p.pair().Fenced) != 0 {
+		t.Errorf("fence of one that is off: %v, %v", err, p.pair().Fenced)
+	}
+}
+
+// restart lets another process serve the same rack.
+func (p *pairRack) restart() {
+	old := p.Registry
+	p.Registry = &roles.Registry{Store: old.Store, Images: old.Images, Now: old.Now, Power: old.Power, DefaultPower: old.DefaultPower}
+	p.rec = &roles.Reconciler{Registry: p.Registry, Checker: verdict{}}
+}
