@@ -74,6 +74,11 @@ func (p *program) newStorageStatusCommand() *cobra.Command {
 // watchPairs shows the pairs, or one, until ctx ends: on a terminal always in the same place, elsewhere anew when
 // something has changed.
 func (p *program) watchPairs(ctx context.Context, c *api.Client, out *output, pool string) error {
+	if pool != "" {
+		if _, err := c.Pair(ctx, pool); err != nil {
+			return err
+		}
+	}
 	c.Patience = patience
 	f, ok := p.stdout.(*os.File)
 	screen := ok && out.format == "table" && isTerminal(f)
@@ -82,7 +87,7 @@ func (p *program) watchPairs(ctx context.Context, c *api.Client, out *output, po
 		if pool != "" {
 			all = slices.DeleteFunc(all, func(v roles.PairView) bool { return v.Pool != pool })
 			if len(all) == 0 {
-				return fmt.Errorf("%s is no storage pair: %w", pool, fs.ErrNotExist)
+				return fmt.Errorf("%s is no storage pair any more: %w", pool, fs.ErrNotExist)
 			}
 		}
 		if screen {

@@ -41,6 +41,9 @@ func diskName(h roles.HalfView) string {
 
 // splitAdvice says what is known of a split, and which command keeps which side.
 func splitAdvice(v roles.PairView, now time.Time) []string {
+	if v.Keep != "" {
+		return []string{"", fmt.Sprintf("An operator has decided for %s; %s takes its data as soon as both are there.", v.Keep, other(v, v.Keep).Slot)}
+	}
 	out := []string{"", "Both halves were written since they parted. Nothing is discarded by itself:"}
 	for _, h := range v.Halves {
 		out = append(out, "  "+h.Slot+": "+sideText(v, h, now))
@@ -48,9 +51,6 @@ func splitAdvice(v roles.PairView, now time.Time) []string {
 	out = append(out, partedText(v, now), "Decide whose data stay. What the other one wrote since then is lost:")
 	for _, h := range v.Halves {
 		out = append(out, fmt.Sprintf("    muster storage keep %s    # and discard what only %s wrote", h.Slot, other(v, h.Slot).Slot))
-	}
-	if v.Keep != "" {
-		out = append(out, fmt.Sprintf("An operator has decided for %s; %s takes its data as soon as both are there.", v.Keep, other(v, v.Keep).Slot))
 	}
 	return out
 }

@@ -72,7 +72,7 @@ func TestWatchOfNoPair(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, _, errs := newProgram()
-	if c := p.run(t.Context(), []string{"--socket", w.socket, "storage", "status", "web", "-w"}); c != exitNotFound || errs.String() != "muster: web is no storage pair\n" {
+	if c := p.run(t.Context(), []string{"--socket", w.socket, "storage", "status", "web", "-w"}); c != exitNotFound || errs.String() != "muster: roles: web is no storage pair\n" {
 		t.Errorf("exit code %d, %q", c, errs)
 	}
 }
@@ -117,7 +117,7 @@ func TestSyncText(t *testing.T) {
 func TestLoneAdvice(t *testing.T) {
 	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	up := roles.Half{Phase: roles.PhaseCluster, DiskState: "Consistent", Quorate: true}
-	half := roles.Half{Phase: roles.PhaseReady, DiskState: "Inconsistent"}
+	part := roles.Half{Phase: roles.PhaseReady, DiskState: "Inconsistent"}
 	alone := up
 	alone.Quorate = false
 	outdated := func(slot, by string) roles.Pair {
@@ -136,7 +136,7 @@ func TestLoneAdvice(t *testing.T) {
 		{"in a failover", roles.Pair{}, up, roles.HalfView{Heard: now.Add(-12 * time.Second)}, []string{"about to take over"}, []string{promote}},
 		{"peer boots", roles.Pair{}, up, roles.HalfView{State: roles.StateBooting}, []string{"which is booting"}, []string{promote}},
 		{"no fencing", roles.Pair{}, up, roles.HalfView{Heard: now.Add(-12 * time.Second), Fencing: "no answer"}, []string{promote + " --peer-is-off", "pull its plug"}, nil},
-		{"half a copy", roles.Pair{}, half, roles.HalfView{}, []string{"not a whole copy"}, []string{promote}},
+		{"half a copy", roles.Pair{}, part, roles.HalfView{}, []string{"not a whole copy"}, []string{promote}},
 		{"decided", roles.Pair{Promoted: "storage-02", PromotedAt: now}, up, roles.HalfView{}, []string{"as an operator decided"}, []string{promote}},
 		{"older", outdated("storage-02", "storage-01"), up, roles.HalfView{}, []string{"which has newer data", "everything is lost that storage-01 wrote after 2026-03-01 07:00:00", promote}, []string{"cannot know"}},
 		{"newest", outdated("storage-01", "storage-02"), up, roles.HalfView{}, []string{"nothing is lost"}, nil},

@@ -33,13 +33,14 @@ func printPair(w io.Writer, v roles.PairView, now time.Time) {
 	for _, a := range v.Alerts {
 		g.field("ALERT", a)
 	}
-	g.field("address", addrText(v.Address)+servedText(v))
-	for _, h := range v.Halves {
+	g.field("address", addrText(v.Address)+servedText(v, now))
+	there := slices.DeleteFunc(slices.Clone(v.Halves), func(h roles.HalfView) bool { return silent(h, now) })
+	for _, h := range there {
 		g.field("sync", syncText(h))
 	}
-	g.field("votes", votesText(v, now))
+	g.field("votes", votesText(there))
 	g.field("failover", failoverText(v, now))
-	for _, h := range v.Halves {
+	for _, h := range there {
 		g.field("volume", volumeText(h))
 		g.field("images", strings.Join(h.Images, " "))
 	}
@@ -61,9 +62,9 @@ func headline(v roles.PairView) string {
 	return v.State + ": " + v.Why
 }
 
-func servedText(v roles.PairView) string {
+func servedText(v roles.PairView, now time.Time) string {
 	for _, h := range v.Halves {
-		if h.Active && v.Serving {
+		if h.Active && v.Serving && !silent(h, now) {
 			return ", served by " + h.Slot
 		}
 	}
@@ -90,19 +91,19 @@ func bar(percent float64) string {
 	return "[" + strings.Repeat("#", n) + strings.Repeat("-", width-n) + "]"
 }
 
-// votesText says who may act: each half that is in the cluster, and the boot server's third vote.
-func votesText(v roles.PairView, now time.Time) string {
+// votesText says which of the halves that are there may act, and whether they hear the boot server's third vote.
+func votesText(there []roles.HalfView) string {
 	var have, lack []string
 	third := false
-	for _, h := range v.Halves {
+	for _, h := range there {
 		switch {
-		case h.Phase != roles.PhaseCluster || silent(h, now):
+		case h.Phase != roles.PhaseCluster:
 		case h.Quorate:
 			have = append(have, h.Slot)
 		default:
 			lack = append(lack, h.Slot)
 		}
-		third = third || h.QDevice && !silent(h, now)
+		third = third || h.QDevice
 	}
 	if len(have)+len(lack) == 0 {
 		return ""
@@ -187,7 +188,11 @@ func printHalves(w io.Writer, v roles.PairView, now time.Time) {
 		if !h.Heard.IsZero() {
 			heard = age(now, h.Heard) + " ago"
 		}
-		g.row(h.Slot, node, string(h.State), doing(v, h, now), h.DiskState, h.Connection, fencingText(h, now), diskText(h), heard)
+		data, link := h.DiskState, h.Connection
+		if silent(h, now) {
+			data, link = "", "" // what it said last is not how it is
+		}
+		g.row(h.Slot, node, string(h.State), doing(v, h, now), data, link, fencingText(h, now), diskText(h), heard)
 	}
 	g.print(w)
 	for _, h := range v.Halves {
@@ -241,13 +246,14 @@ func diskText(h roles.HalfView) string {
 	return s
 }
 
-// remarks are what is to be said of a half, a sentence each.
+// remarks are what is to be said of a half, a sentence each, if the pair's own sentences have not said it.
 func remarks(v roles.PairView, h roles.HalfView, now time.Time) []string {
 	var out []string
-	if h.Why != "" {
+	said := strings.Join(append([]string{v.Why}, v.Alerts...), "\n")
+	if h.Why != "" && !strings.Contains(said, h.Why) {
 		out = append(out, h.Why)
 	}
-	if h.Fencing != "" {
+	if h.Fencing != "" && !strings.Contains(said, h.Fencing) {
 		out = append(out, "its power cannot be cut: "+h.Fencing)
 	}
 	if t, ok := v.Fenced[h.Slot]; ok {
