@@ -56,7 +56,7 @@ roles:
         if why=$(dd conv=fsync,notrunc status=none <<<"$record" 2>&1 >&4); then
           echo "$record" >&3 || exit 1
         else
-          echo "error $record: $why" >&3
+          echo "error $record: ${why//$'\n'/; }" >&3
         fi
       done
 pools:
