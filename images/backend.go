@@ -27,8 +27,9 @@ type Backend interface {
 type Need struct {
 	// Root is the version whose tree it mounts; nil for one that holds its root in RAM.
 	Root *Image
-	// Slot is what the node is: web-03.
-	Slot string
+	// Slot is what the node is, web-03, and Address the slot's, from which it mounts.
+	Slot    string
+	Address netip.Addr
 	// Dirs are its volumes and the slot's state directories.
 	Dirs []Dir
 }

@@ -13,7 +13,7 @@ import (
 // backend is where the nodes of a pool mount from.
 func (s *server) backend(p roles.Pool) images.Backend {
 	if p.Storage != "" {
-		return pairBackend{s, p}
+		return pairBackend{p, s.registry, &s.contents, &s.packs}
 	}
 	return embedded{
 		exports: s.exports, data: s.Config.Data, address: s.Config.Images.NFS.Address,
@@ -64,7 +64,7 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 
 // needOf is what a node mounts.
 func needOf(o roles.Orders) images.Need {
-	n := images.Need{Slot: o.Slot.Name}
+	n := images.Need{Slot: o.Slot.Name, Address: o.Slot.Address}
 	if o.Role.Root != roles.RootRAM {
 		n.Root = &o.Image
 	}

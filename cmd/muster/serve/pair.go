@@ -11,8 +11,32 @@ import (
 	"muster/roles"
 )
 
+// pairRack is what storage machines ask of the registry.
+type pairRack interface {
+	PairReport(ctx context.Context, mac roles.MAC, key string, h roles.Half) (roles.PairOrders, error)
+	PairMade(ctx context.Context, mac roles.MAC, key string) error
+	PairFence(ctx context.Context, mac roles.MAC, key string, try bool) error
+	PairOutdate(ctx context.Context, mac roles.MAC, key string) error
+	Present(ctx context.Context, mac roles.MAC, key, files string) (roles.Node, error)
+	Node(key string) (roles.Node, error)
+	Pool(name string) (roles.PoolStatus, error)
+}
+
+// pairCalls answers storage machines.
+type pairCalls struct {
+	rack pairRack
+	// contents gives what a pair is to have, vote what it needs to talk to the third vote.
+	contents func(pool string) pair.Contents
+	vote     func(ctx context.Context, pool string) (pair.Vote, error)
+}
+
 // Pair implements httpboot.Director.
 func (d *director) Pair(ctx context.Context, c agent.PairCall) (any, error) {
+	return pairCalls{d.registry, d.contents.orNone, d.bundle}.answer(ctx, c)
+}
+
+// answer answers one call. Who may ask is the registry's to say.
+func (p pairCalls) answer(ctx context.Context, c agent.PairCall) (any, error) {
 	mac, err := roles.ParseMAC(c.MAC)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
@@ -20,47 +44,54 @@ func (d *director) Pair(ctx context.Context, c agent.PairCall) (any, error) {
 	none := struct{}{}
 	switch c.Op {
 	case pair.OpReport:
-		return d.pairReport(ctx, mac, c)
+		return p.report(ctx, mac, c)
 	case pair.OpMade:
-		return none, d.registry.PairMade(ctx, mac, c.Key)
+		return none, p.rack.PairMade(ctx, mac, c.Key)
 	case pair.OpFence, pair.OpTry:
-		// The power is cut, and put on again, to the end, though the caller may be gone by then.
+		// What has begun is brought to its end, though the caller may be gone by then.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pair.FenceTime)
 		defer cancel()
-		return none, d.registry.PairFence(ctx, mac, c.Key, c.Op == pair.OpTry)
+		return none, p.rack.PairFence(ctx, mac, c.Key, c.Op == pair.OpTry)
 	case pair.OpOutdate:
-		return none, d.registry.PairOutdate(ctx, mac, c.Key)
+		return none, p.rack.PairOutdate(ctx, mac, c.Key)
 	case pair.OpVote:
-		p, err := d.pairOf(ctx, mac, c.Key)
+		pool, err := p.half(ctx, mac, c.Key)
 		if err != nil {
 			return nil, err
 		}
-		return d.bundle(ctx, p)
+		return p.vote(ctx, pool)
 	}
 	return nil, fmt.Errorf("a storage machine cannot ask for %q: %w", clip(c.Op), fs.ErrInvalid)
 }
 
-// pairReport takes a report and answers with orders.
-func (d *director) pairReport(ctx context.Context, mac roles.MAC, c agent.PairCall) (pair.Orders, error) {
+// report takes a report and answers with orders.
+func (p pairCalls) report(ctx context.Context, mac roles.MAC, c agent.PairCall) (pair.Orders, error) {
 	var r pair.Report
 	if err := json.Unmarshal(c.Body, &r); err != nil {
 		return pair.Orders{}, fmt.Errorf("report of a storage machine: %w: %w", fs.ErrInvalid, err)
 	}
-	o, err := d.registry.PairReport(ctx, mac, c.Key, roles.Half(r))
+	for _, s := range []*string{&r.Why, &r.Carries, &r.Verify} {
+		*s = clip(*s)
+	}
+	r.Errors = r.Errors[:min(len(r.Errors), maxPairErrors)]
+	for i := range r.Errors {
+		r.Errors[i] = clip(r.Errors[i])
+	}
+	o, err := p.rack.PairReport(ctx, mac, c.Key, roles.Half(r))
+	if err != nil {
+		return pair.Orders{}, err
+	}
+	n, err := p.rack.Node(mac.String())
 	if err != nil {
 		return pair.Orders{}, err
 	}
 	out := pairOrders(o)
-	n, err := d.registry.Node(mac.String())
-	if err != nil {
-		return pair.Orders{}, err
-	}
-	// Orders that keep data safe do not wait for those that nodes wait for.
-	if out.Contents, err = d.contents.of(n.Pool); err != nil {
-		d.log.Error("what a storage pair is to have is not known", "pool", n.Pool, "err", err)
-	}
+	out.Contents = p.contents(n.Pool)
 	return out, nil
 }
+
+// maxPairErrors bounds what a half says went wrong.
+const maxPairErrors = 20
 
 // pairOrders is o as the machine reads it.
 func pairOrders(o roles.PairOrders) pair.Orders {
@@ -70,20 +101,20 @@ func pairOrders(o roles.PairOrders) pair.Orders {
 	}
 }
 
-// pairOf gives the storage pair of the node that says so: the error wraps fs.ErrPermission for a key that is not
-// that of its latest boot, fs.ErrInvalid for a node that is no half of one.
-func (d *director) pairOf(ctx context.Context, mac roles.MAC, key string) (pool string, err error) {
-	now, err := d.registry.Node(mac.String())
+// half gives the storage pair of the node that asks: the error wraps fs.ErrPermission for a key that is not that of
+// its latest boot, fs.ErrInvalid for a node that is no half of one.
+func (p pairCalls) half(ctx context.Context, mac roles.MAC, key string) (pool string, err error) {
+	now, err := p.rack.Node(mac.String())
 	if err != nil {
 		return "", fmt.Errorf("node %s is not known: %w", mac, fs.ErrPermission)
 	}
-	n, err := d.registry.Present(ctx, mac, key, now.Files)
+	n, err := p.rack.Present(ctx, mac, key, now.Files)
 	if err != nil {
 		return "", err
 	}
-	p, err := d.registry.Pool(n.Pool)
-	if err != nil || p.Pair == nil || n.Slot == "" || n.State == roles.StateDraining {
+	of, err := p.rack.Pool(n.Pool)
+	if err != nil || of.Pair == nil || n.Slot == "" || n.State == roles.StateDraining {
 		return "", fmt.Errorf("node %s is no half of a storage pair: %w", mac, fs.ErrInvalid)
 	}
-	return p.Name, nil
+	return of.Name, nil
 }

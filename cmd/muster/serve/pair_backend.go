@@ -8,10 +8,18 @@ import (
 	"muster/roles"
 )
 
+// halves is what is known of storage pairs.
+type halves interface {
+	Stored(p roles.Pool, image string) (why string)
+	Pair(pool string) (roles.PairView, error)
+}
+
 // pairBackend offers what lies on a storage pair. It implements images.Backend for the nodes of one pool.
 type pairBackend struct {
-	*server
-	pool roles.Pool
+	pool     roles.Pool
+	halves   halves
+	contents *contents
+	packs    *packer
 }
 
 // Offer implements images.Backend.
@@ -23,14 +31,10 @@ func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
 		}
 		image = n.Root.Ref.String()
 	}
-	if why := b.registry.Stored(b.pool, image); why != "" {
+	if why := b.halves.Stored(b.pool, image); why != "" {
 		return why, nil
 	}
-	// It is known what the pair is to have, so that it hears of it with its next report.
-	if _, err := b.contents.of(b.pool.Storage); err != nil {
-		return "", err
-	}
-	v, err := b.registry.Pair(b.pool.Storage)
+	v, err := b.halves.Pair(b.pool.Storage)
 	if err != nil {
 		return "", err
 	}
@@ -38,12 +42,12 @@ func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
 		if !h.Active {
 			continue
 		}
-		if has, ok := b.contents.given(v.Pool, h.Revision); ok && offers(has, n) {
+		if has, ok := b.contents.given(b.pool.Storage, h.Revision); ok && offers(has, n) {
 			return "", nil
 		}
 		return fmt.Sprintf("waits for storage: %s makes room for %s", h.Slot, n.Slot), nil
 	}
-	return "waits for storage: neither half of " + v.Pool + " is active", nil
+	return fmt.Sprintf("waits for storage: neither half of %s is active", b.pool.Storage), nil
 }
 
 // Options of what is mounted from a pair. When one half takes over from the other, a client must notice that its
@@ -54,18 +58,16 @@ const pairOptions = "timeo=30,retrans=2"
 
 // Root implements images.Backend.
 func (b pairBackend) Root(ref images.Ref) (images.Mount, error) {
-	m, err := b.Directory(pairImagePath(ref.Name, ref.Version))
+	m, err := b.Directory(pairImagePath(ref))
 	m.Options += "," + rootOptions
 	return m, err
 }
 
 // Directory implements images.Backend.
 func (b pairBackend) Directory(path string) (images.Mount, error) {
-	v, err := b.registry.Pair(b.pool.Storage)
+	v, err := b.halves.Pair(b.pool.Storage)
 	return images.Mount{Server: v.Address, Path: "/" + path, Version: "4.2", Options: pairOptions}, err
 }
 
 // pairImagePath is where a pair has a version, below its export's root.
-func pairImagePath(name string, version int) string {
-	return fmt.Sprintf("images/%s/%d", name, version)
-}
+func pairImagePath(ref images.Ref) string { return fmt.Sprintf("images/%s/%d", ref.Name, ref.Version) }

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,9 +18,13 @@ import (
 )
 
 // contents knows what each storage pair is to have, and what it was told before: a half says by revision what it
-// has. Its zero value needs server.
+// has.
 type contents struct {
-	server *server
+	// revision is the rack's, users gives those who use a pair.
+	revision func() uint64
+	users    func(pool string) ([]pairUser, error)
+	packs    *packer
+	log      *slog.Logger
 
 	mu    sync.Mutex
 	pairs map[string]*pairContents // by pool; guarded by mu
@@ -28,7 +35,7 @@ type pairContents struct {
 	at       time.Time // when now was made
 	revision uint64    // the rack's at that time
 	now      pair.Contents
-	told     []pair.Contents           // the latest ones, with now
+	told     []pair.Contents           // the latest ones, now included
 	packed   map[images.Ref]pair.Image // what was ever in them
 }
 
@@ -38,7 +45,7 @@ const (
 	contentsAge   = 5 * time.Second
 	contentsPause = time.Second
 	// contentsKept bounds what is remembered of what a pair was told: it makes so within seconds.
-	contentsKept = 64
+	contentsKept = 32
 )
 
 // of gives what a pair is to have. With an error, and when it is not known now, its Revision is empty: the pair
@@ -54,11 +61,11 @@ func (c *contents) of(pool string) (pair.Contents, error) {
 		p = &pairContents{packed: map[images.Ref]pair.Image{}}
 		c.pairs[pool] = p
 	}
-	rev, age := c.server.registry.Revision(), time.Since(p.at)
+	rev, age := c.revision(), time.Since(p.at)
 	if p.now.Revision != "" && (age < contentsPause || age < contentsAge && rev == p.revision) {
 		return p.now, nil
 	}
-	users, err := c.server.pairUsers(pool)
+	users, err := c.users(pool)
 	if err != nil {
 		return pair.Contents{}, err
 	}
@@ -69,6 +76,15 @@ func (c *contents) of(pool string) (pair.Contents, error) {
 	p.at, p.revision = time.Now(), rev
 	p.tell(now)
 	return now, nil
+}
+
+// orNone is of for those who go on without: the orders that keep data safe do not wait for those that nodes wait for.
+func (c *contents) orNone(pool string) pair.Contents {
+	now, err := c.of(pool)
+	if err != nil {
+		c.log.Error("what a storage pair is to have is not known: it keeps what it has", "pool", pool, "err", err)
+	}
+	return now
 }
 
 // tell keeps what the pair is told.
@@ -99,7 +115,7 @@ func (c *contents) given(pool, revision string) (pair.Contents, bool) {
 // on; one that was, stays as it was: nodes run from it.
 func (c *contents) packed(p *pairContents) func(images.Image) (pair.Image, bool) {
 	return func(img images.Image) (pair.Image, bool) {
-		if why := c.server.packs.wait(img); why != "" {
+		if why := c.packs.wait(img); why != "" {
 			was, ok := p.packed[img.Ref]
 			return was, ok
 		}
@@ -122,15 +138,19 @@ func makeContents(users []pairUser, packed func(images.Image) (pair.Image, bool)
 	return b.done()
 }
 
-// offers says whether contents have what a node mounts.
+// offers says whether contents have what a node mounts, for that node.
 func offers(c pair.Contents, n images.Need) bool {
-	if n.Root != nil && !slices.ContainsFunc(c.Images, func(i pair.Image) bool {
-		return i.Name == n.Root.Ref.Name && i.Version == n.Root.Ref.Version
-	}) {
-		return false
+	exported := func(path string) bool {
+		return slices.ContainsFunc(c.Exports, func(e pair.Export) bool {
+			return (e.Path == path || e.Path != "" && strings.HasPrefix(path, e.Path+"/")) &&
+				slices.ContainsFunc(e.Clients, func(p netip.Prefix) bool { return p.Contains(n.Address) })
+		})
+	}
+	if n.Root != nil && !exported(pairImagePath(n.Root.Ref)) {
+		return false // nothing that it does not have is exported
 	}
 	for _, d := range n.Dirs {
-		if !slices.ContainsFunc(c.Dirs, func(has pair.Dir) bool { return has.Path == d.Path }) {
+		if !exported(d.Path) || !slices.ContainsFunc(c.Dirs, func(has pair.Dir) bool { return has.Path == d.Path }) {
 			return false
 		}
 	}

@@ -144,7 +144,7 @@ func (b *contentsMaker) image(img images.Image, clients []netip.Prefix, packed f
 		b.images[img.Ref] = true
 		b.c.Images = append(b.c.Images, p)
 	}
-	b.export(pairImagePath(img.Ref.Name, img.Ref.Version), clients, true)
+	b.export(pairImagePath(img.Ref), clients, true)
 }
 
 // dir adds a directory. A volume of several roles is as the first of them has it.

@@ -116,7 +116,6 @@ func (s *server) prepare() error {
 		return err
 	}
 	s.catalog = &images.Catalog{Dir: s.path("images"), Key: s.keys.images, Logger: s.log}
-	s.contents.server = s
 	s.packs.catalog, s.packs.log = s.catalog, s.log.With("service", "images")
 	s.store, err = state.Open(s.path("muster.db"), state.Options{Metrics: s.metrics, Log: s.log.With("service", "state")})
 	return err
@@ -158,6 +157,7 @@ func (s *server) assemble() error {
 		s.registry.Power["lab"] = &power.Lab{Socket: lab.Socket}
 		s.registry.DefaultPower = "lab"
 	}
+	s.contents.revision, s.contents.users, s.contents.packs, s.contents.log = s.registry.Revision, s.pairUsers, &s.packs, s.log
 	s.vote = s.newVote()
 	s.recorder = &roles.Recorder{Registry: s.registry}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
