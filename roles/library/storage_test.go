@@ -135,7 +135,7 @@ func TestStorageTools(t *testing.T) {
 	if out := x.run("stat", "-c", "%U:%G %a", "/var/lib/pacemaker/cib/cib.xml", "/etc/corosync/authkey"); out != "hacluster:haclient 600\nroot:root 400\n" {
 		t.Errorf("owners and modes:\n%s", out)
 	}
-	for key, want := range map[string]string{"vers4.2": "y", "vers4.1": "n", "vers3": "n", "lease-time": "10", "grace-time": "10"} {
+	for key, want := range map[string]string{"vers4.2": "y", "vers4.1": "y", "vers4.0": "n", "vers3": "n", "lease-time": "10", "grace-time": "10"} {
 		if got := strings.TrimSpace(x.run("nfsconf", "--get", "nfsd", key)); got != want {
 			t.Errorf("nfs.conf: %s is %q, want %q", key, got, want)
 		}
