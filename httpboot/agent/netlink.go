@@ -69,6 +69,32 @@ func (LinuxNetwork) SetAddress(nic string, addr netip.Prefix, gw netip.Addr) err
 	return nil
 }
 
+// AddAddress gives the NIC one more IPv4 address; one that is there already is no error.
+func (LinuxNetwork) AddAddress(nic string, addr netip.Prefix) error {
+	return changeAddress(nic, addr, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+}
+
+// RemoveAddress takes an IPv4 address off the NIC; one that is not there is no error. (Others of its network stay
+// when it came after them.)
+func (LinuxNetwork) RemoveAddress(nic string, addr netip.Prefix) error {
+	err := changeAddress(nic, addr, unix.RTM_DELADDR, 0)
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil
+	}
+	return err
+}
+
+func changeAddress(nic string, addr netip.Prefix, kind, flags uint16) error {
+	if !addr.IsValid() || !addr.Addr().Is4() {
+		return fmt.Errorf("%v is not an IPv4 address with a prefix length", addr)
+	}
+	ifi, err := net.InterfaceByName(nic)
+	if err != nil {
+		return err
+	}
+	return rtnetlink(kind, flags, ifaddrmsg(ifi.Index, addr))
+}
+
 // rtnetlink sends one request and reads its acknowledgement.
 func rtnetlink(kind, flags uint16, body []byte) error {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)

@@ -1,0 +1,113 @@
+package pair
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// runCluster is what is left to do while Pacemaker runs.
+func (d *Daemon) runCluster(ctx context.Context, o Orders, r Report) bool {
+	steps := []struct {
+		topic string
+		do    func(ctx context.Context, o Orders, r Report) (done bool, err error)
+	}{
+		{"cluster", d.keepCluster},
+		{"third vote", d.lateVote},
+		{"fence-peer", d.oweOutdate},
+		{"promote", d.promote},
+		{"split", d.endSplit},
+		{"maintenance", d.setStandby},
+		{"verify", d.verify},
+	}
+	any := false
+	for _, s := range steps {
+		done, err := s.do(ctx, o, r)
+		if ctx.Err() != nil {
+			return false
+		}
+		d.fail(s.topic, err)
+		any = any || done
+	}
+	return any
+}
+
+// keepCluster starts the cluster again that was not there to be joined at the last look.
+func (d *Daemon) keepCluster(ctx context.Context, o Orders, r Report) (bool, error) {
+	if r.Joined || len(d.machine.processes("pacemakerd")) > 0 || !d.rare("cluster-start", time.Minute) {
+		return false, nil
+	}
+	_, err := d.machine.run(ctx, time.Minute, "systemctl", "start", "--no-block", Target)
+	return false, err
+}
+
+// lateVote gets what the third vote needs when it could not be had at the start.
+func (d *Daemon) lateVote(ctx context.Context, o Orders, r Report) (bool, error) {
+	if d.machine.flag(nssDone) || !d.rare("vote-try", 30*time.Second) {
+		return false, nil
+	}
+	if err := d.vote(ctx); err != nil {
+		return false, err
+	}
+	_, err := d.machine.run(ctx, time.Minute, "systemctl", "restart", "--no-block", "corosync-qdevice.service")
+	return true, err
+}
+
+// rare says yes once in that time.
+func (d *Daemon) rare(name string, every time.Duration) bool {
+	if d.last == nil {
+		d.last = map[string]time.Time{}
+	}
+	if time.Since(d.last[name]) < every {
+		return false
+	}
+	d.last[name] = time.Now()
+	return true
+}
+
+// promote makes this half's data the ones that count, as an operator has decided: they are UpToDate from then on, and
+// Pacemaker promotes them. In a split it only connects again: the other half has been told to give its data up.
+func (d *Daemon) promote(ctx context.Context, o Orders, r Report) (bool, error) {
+	if o.Promote == "" || o.Promote == d.token("promoted") {
+		return false, nil
+	}
+	m := &d.machine
+	s := m.drbd()
+	switch {
+	case s.connection == "StandAlone":
+		if err := m.drbdadm(ctx, "connect", Resource); err != nil {
+			return false, err
+		}
+	case s.connected() || s.disk == "UpToDate":
+		// It has what it needs.
+	case s.disk == "Inconsistent":
+		return false, fmt.Errorf("its data are those of a resync that did not end: there is nothing whole to go on with")
+	case s.disk != "Consistent" && s.disk != "Outdated":
+		return false, nil // not attached yet
+	default:
+		d.Console.Say("storage pair: goes on with this half alone, as an operator wanted")
+		if err := m.drbdadm(ctx, "primary", "--force", Resource); err != nil {
+			return false, err
+		}
+		if err := m.drbdadm(ctx, "secondary", Resource); err != nil {
+			return false, err
+		}
+	}
+	return true, d.acted("promoted", o.Promote)
+}
+
+// setStandby tells Pacemaker whether this half may run anything.
+func (d *Daemon) setStandby(ctx context.Context, o Orders, r Report) (bool, error) {
+	if !r.Joined || r.Standby == o.Standby || !d.rare("standby", seldom) {
+		return false, nil
+	}
+	args := []string{"--node", d.Config.Slot, "--name", "standby", "--lifetime", "forever"}
+	if o.Standby {
+		args = append(args, "--update", "on")
+	} else {
+		args = append(args, "--delete")
+	}
+	_, err := d.machine.run(ctx, time.Minute, "crm_attribute", args...)
+	d.cluster.shown = false
+	return err == nil, err
+}

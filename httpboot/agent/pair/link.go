@@ -1,0 +1,34 @@
+package pair
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+)
+
+// link makes DiskLink lead to the disk, and sees to it that DRBD is there.
+func (m *machine) link(d disk) error {
+	link := m.path(DiskLink)
+	if have, err := os.Readlink(link); err == nil && have == d.device {
+		return nil
+	}
+	tmp := link + ".new"
+	os.Remove(tmp)
+	if err := os.Symlink(d.device, tmp); err != nil {
+		return fmt.Errorf("pair: %w", err)
+	}
+	if err := os.Rename(tmp, link); err != nil {
+		return fmt.Errorf("pair: %w", err)
+	}
+	return nil
+}
+
+// module loads a kernel module, unless what it makes is there.
+func (m *machine) module(ctx context.Context, name, makes string) error {
+	if m.flag(makes) {
+		return nil
+	}
+	_, err := m.run(ctx, 30*time.Second, "modprobe", name)
+	return err
+}
