@@ -155,12 +155,13 @@ func (d *director) awaits(ctx context.Context, o roles.Orders) string {
 // pollPause spares the rules while a rack changes with every event of every boot.
 const pollPause = 500 * time.Millisecond
 
-// pause waits until the rack has changed, and a moment more; images change without the rack, so it looks
-// again after 2 s in any case.
+// pause waits until the rack or what its storage pairs say has changed, and a moment more; images change without
+// either, so it looks again after 2 s in any case.
 func (d *director) pause(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
+	case <-d.registry.PairWatch():
 	case <-d.registry.Watch(d.registry.Revision()):
 	case <-time.After(2 * time.Second):
 		return

@@ -71,7 +71,8 @@ func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
 	for _, f := range doctor.Run(ctx, env) {
 		out = append(out, api.Finding{Check: f.Check, Status: string(f.Status), Detail: f.Detail, Fix: f.Fix})
 	}
-	return out, nil
+	pairs, err := s.examinePairs()
+	return append(out, pairs...), err
 }
 
 // mayMount reports whether this server is itself a client of e.

@@ -38,16 +38,24 @@ func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, h := range v.Halves {
-		if !h.Active {
-			continue
-		}
-		if has, ok := b.contents.given(b.pool.Storage, h.Revision); ok && offers(has, n) {
-			return "", nil
-		}
+	h, ok := activeHalf(v)
+	if !ok {
+		return fmt.Sprintf("waits for storage: neither half of %s is active", b.pool.Storage), nil
+	}
+	if has, ok := b.contents.given(b.pool.Storage, h.Revision); !ok || !offers(has, n) {
 		return fmt.Sprintf("waits for storage: %s makes room for %s", h.Slot, n.Slot), nil
 	}
-	return fmt.Sprintf("waits for storage: neither half of %s is active", b.pool.Storage), nil
+	return "", nil
+}
+
+// activeHalf gives the half that was active last: one that died said so, too.
+func activeHalf(v roles.PairView) (active roles.HalfView, ok bool) {
+	for _, h := range v.Halves {
+		if h.Active && (!ok || h.Heard.After(active.Heard)) {
+			active, ok = h, true
+		}
+	}
+	return active, ok
 }
 
 // Options of what is mounted from a pair. When one half takes over from the other, a client must notice that its
@@ -56,9 +64,11 @@ func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
 // (retrans + 1): version 4 repeats nothing on one that lives, however long the disk takes.
 const pairOptions = "timeo=30,retrans=2"
 
-// Root implements images.Backend.
+// Root implements images.Backend. With version 4.2 a client asks for users' extended attributes (RFC 8276); a squashfs
+// without any refuses to list them, and the overlay on top of it then writes nothing ("Unknown error 524").
 func (b pairBackend) Root(ref images.Ref) (images.Mount, error) {
 	m, err := b.Directory(pairImagePath(ref))
+	m.Version = "4.1"
 	m.Options += "," + rootOptions
 	return m, err
 }

@@ -68,6 +68,8 @@ type server struct {
 	contents contents
 	vote     *qnetd.Server
 
+	pairMetrics *pairMetrics
+
 	dhcp *dhcpd.Server
 	radv *radv.Server
 	tftp *tftpd.Server
@@ -159,6 +161,8 @@ func (s *server) assemble() error {
 	}
 	s.contents.revision, s.contents.users, s.contents.packs, s.contents.log = s.registry.Revision, s.pairUsers, &s.packs, s.log
 	s.vote = s.newVote()
+	s.pairMetrics = newPairMetrics(s.metrics, s.registry.Pairs, s.vote.Up)
+	s.vote.Ended = s.pairMetrics.voteEnded.Inc
 	s.recorder = &roles.Recorder{Registry: s.registry}
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s.metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -257,6 +261,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.http.Serve(ctx, secure) })
 	g.Go(func() error { return s.packs.run(ctx) })
 	g.Go(func() error { return s.runVote(ctx) })
+	g.Go(func() error { return s.countFailovers(ctx) })
 	g.Go(func() error { return s.api.Serve(ctx, socks) })
 	g.Go(func() error {
 		return (&roles.Reconciler{Registry: s.registry, Checker: health.Checker{}}).Run(ctx)
