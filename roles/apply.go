@@ -27,6 +27,8 @@ type Change struct {
 	Name   string        `json:"name"`
 	Action string        `json:"action"`
 	Fields []FieldChange `json:"fields,omitempty"`
+	// Note is a sentence on what follows that the fields do not show; empty for nothing.
+	Note string `json:"note,omitempty"`
 }
 
 // FieldChange is one field's old and new value as YAML; empty for none. A variable is a field of its own
@@ -91,12 +93,16 @@ func (a *applier) apply(d Declaration, o ApplyOptions) error {
 	for _, p := range d.Pools {
 		old, had := a.tx.Pools().Get(p.Name)
 		if a.note("pool", p.Name, had, old, p) {
+			if err := a.pair(old, p); err != nil {
+				return err
+			}
 			if err := a.pool(p); err != nil {
 				return err
 			}
 		}
 	}
 	a.check(d)
+	a.checkStorage(d)
 	if len(a.faults) == 0 {
 		a.checkFiles(d)
 	}
@@ -194,6 +200,9 @@ func (a *applier) prune(d Declaration) error {
 			return err
 		}
 		if err := forgetSecrets(a.tx, p.Name); err != nil {
+			return err
+		}
+		if err := a.forgetPair(p); err != nil {
 			return err
 		}
 	}

@@ -202,6 +202,7 @@ func (p Pool) validate(fault reporter) {
 		fault("takeover", "cannot be negative")
 	}
 	p.Vars.validate(fault)
+	p.validateStorage(fault)
 	for _, err := range p.Match.validate() {
 		fault("match", "%s", strings.TrimPrefix(err.Error(), "match: "))
 	}

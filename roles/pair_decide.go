@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -82,7 +83,7 @@ func (d *pairing) holds() {
 		if d.Pair.Made.IsZero() || disk.Whole || !d.knows(i) || h.DiskState != upToDate {
 			continue
 		}
-		if h.Active || h.Connection == connected && h.PeerDisk == upToDate {
+		if h.Active || h.together() && h.PeerDisk == upToDate {
 			disk.Whole = true
 			d.Pair.Disks[s.Slot] = disk
 		}
@@ -142,7 +143,7 @@ func (d *pairing) verified() {
 		return
 	}
 	for i, s := range d.Sides {
-		if d.fresh(i) && s.Half.Verify != "" && s.Verified.After(d.Pair.Verify) {
+		if d.fresh(i) && s.Half.Verify != "" && (s.Verified.After(d.Pair.Verify) || verifiedAt(s.Half).After(d.Pair.Verify)) {
 			d.tell(i, "both disks were compared: %s", s.Half.Verify)
 			d.Pair.Verify = time.Time{}
 			return
@@ -152,6 +153,13 @@ func (d *pairing) verified() {
 		d.tell(0, "both disks were not compared within %s; ask again: muster storage verify %s", Duration(verifyWait), d.Pair.Pool)
 		d.Pair.Verify = time.Time{}
 	}
+}
+
+// verifiedAt is when a half says that it came to the outcome of its last verification, by its own clock.
+func verifiedAt(h Half) time.Time {
+	at, _, _ := strings.Cut(h.Verify, ": ")
+	t, _ := time.Parse(time.RFC3339, at)
+	return t
 }
 
 // orders are those of side i.

@@ -19,8 +19,8 @@ type diskVerdict struct {
 func (d *pairing) disk(i int) diskVerdict {
 	s, o := d.Sides[i], d.Sides[1-i]
 	h := s.Half
-	if !d.fresh(i) || h.Serial == "" {
-		return diskVerdict{}
+	if !d.fresh(i) || h.Serial == "" || h.Phase == PhaseCluster && h.Meta == "" {
+		return diskVerdict{} // a disk that failed at work cannot be read
 	}
 	mine, other := d.Pair.Disks[s.Slot], d.Pair.Disks[o.Slot]
 	claimed := d.Pair.Claims[s.Slot] == h.Serial

@@ -121,11 +121,16 @@ func (l pairLook) serving() (i int, ok bool) {
 func (l pairLook) inSync() bool {
 	for i, s := range l.Sides {
 		h := s.Half
-		if !l.fresh(i) || h.DiskState != upToDate || h.PeerDisk != upToDate || h.Connection != connected {
+		if !l.fresh(i) || h.DiskState != upToDate || h.PeerDisk != upToDate || !h.together() {
 			return false
 		}
 	}
 	return true
+}
+
+// together reports whether the half is connected to the other, and nothing is to be copied.
+func (h Half) together() bool {
+	return h.Connection == connected || h.Connection == "VerifyS" || h.Connection == "VerifyT"
 }
 
 // split reports whether a half says that both were written.

@@ -93,8 +93,8 @@ func (r *Registry) ClaimDisk(ctx context.Context, slot, disk string) (PairView, 
 			return refuse("%s runs with this disk; take the half out of service and restart it first: muster storage maintenance %[1]s on", d.slot())
 		case h.Meta != "" && h.Meta == d.Pair.Disks[d.peer()].Meta && !d.fresh(d.o):
 			return refuse("this is the disk that %s had, and %[1]s is not heard: it may be the only one with the data", d.peer())
-		case mine && d.Pair.Made.IsZero():
-			return refuse("the disk %s is the pair's already, and nothing is on it", h.Serial)
+		case mine:
+			return refuse("the disk %s is the pair's own already, and is not erased", h.Serial)
 		case h.Meta == "" && h.Carries == "" && d.plan.Refused[d.i] == "":
 			return refuse("the disk %s is blank: it is taken without a claim", h.Serial)
 		}
@@ -102,7 +102,7 @@ func (r *Registry) ClaimDisk(ctx context.Context, slot, disk string) (PairView, 
 		if why := p.mayMake(d.i); why != "" {
 			return refuse("the disk %s is not erased now: %s", h.Serial, why)
 		}
-		if mine || known.Serial == h.Serial {
+		if known.Serial == h.Serial {
 			d.Pair.Disks = maps.Clone(d.Pair.Disks)
 			delete(d.Pair.Disks, d.slot())
 		}

@@ -95,7 +95,7 @@ func (l pairLook) lame(plan pairPlan, i int) string {
 		return fmt.Sprintf("%s is not in the cluster: %s", s.Slot, cmp.Or(h.Why, plan.Orders[i].Wait, "it starts"))
 	case h.Standby:
 		return fmt.Sprintf("%s is out of service, as an operator wanted", s.Slot)
-	case h.DiskState == upToDate && h.Connection == connected:
+	case h.DiskState == upToDate && h.together():
 		return ""
 	case syncWords(h) != "":
 		return s.Slot + " " + syncWords(h)

@@ -166,7 +166,7 @@ func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, s
 			b, booted := latest(tx, n)
 			switch {
 			case !booted:
-			case n.State == StateBooting && c.isSilent(n, b, now):
+			case n.State == StateBooting && c.isSilent(n, b, now) && !c.Registry.excused(tx, n, now):
 				silent = append(silent, n)
 			case due && c.checked(tx, n, b):
 				tasks = append(tasks, task{n, b, *role})
@@ -310,6 +310,9 @@ func (c *Reconciler) record(ctx context.Context, t task, failure error) error {
 		}
 		if failure == nil {
 			return r.passed(tx, n, b, now)
+		}
+		if n.State == StateReady && r.excused(tx, n, now) {
+			return nil
 		}
 		return r.unhealthy(tx, n, b, t.role, failure, now)
 	})

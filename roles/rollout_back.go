@@ -70,7 +70,8 @@ func (pl *planner) back() {
 			boots = append(boots, s.Name) // its agent is about to speak
 		case m.Stuck != "":
 			pl.set(s, slotFailed)
-		case !free && ready-1 < pl.v.Pool.Size.Min:
+		case pl.holds(m):
+		case !free && ready-1 < pl.v.least():
 			blocked = true
 		case pl.room():
 			if !free {
@@ -84,6 +85,8 @@ func (pl *planner) back() {
 		pl.ro.Why = fmt.Sprintf("%s; waits for %s to be ready with %s again", pl.ro.Cause, pl.names(slotRestarting), pl.ro.From)
 	case len(boots) > 0:
 		pl.ro.Why = fmt.Sprintf("%s; waits until %s, which boots, can be restarted", pl.ro.Cause, strings.Join(boots, ", "))
+	case pl.held:
+		pl.ro.Why = pl.ro.Cause + "; waits: " + pl.v.Hold
 	case blocked && !pl.lost():
 		pl.ro.Why = pl.ro.Cause + "; " + pl.below(ready)
 	case blocked || pl.lost():

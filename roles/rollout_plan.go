@@ -31,6 +31,7 @@ type planner struct {
 	now  time.Time
 	acts []rolloutAct
 	at   map[string]int // where each of the rollout's slots is in the view
+	held bool           // something would be restarted, were it not for the view's Hold
 }
 
 // planRollout says how a rollout that is active goes on.
@@ -180,8 +181,7 @@ func (pl *planner) next() {
 	var stuck *RolloutSlot
 	var blocked, waits []string
 	ready := pl.v.ready()
-	for i := range pl.ro.Slots {
-		s := &pl.ro.Slots[i]
+	for _, s := range pl.inOrder() {
 		m := pl.member(s)
 		if s.State != slotPending || m.state() != StateReady {
 			continue
@@ -189,7 +189,8 @@ func (pl *planner) next() {
 		switch {
 		case m.Stuck != "":
 			stuck = cmp.Or(stuck, s)
-		case ready-1 < pl.v.Pool.Size.Min:
+		case pl.holds(m):
+		case ready-1 < pl.v.least():
 			blocked = append(blocked, s.Name)
 		case !pl.room():
 			waits = append(waits, s.Name)
@@ -207,6 +208,8 @@ func (pl *planner) next() {
 	switch {
 	case active > 0:
 		pl.ro.Why = fmt.Sprintf("waits for %s to be ready with %s", pl.names(slotRestarting), pl.ro.Image)
+	case pl.held:
+		pl.ro.Why = "waits: " + pl.v.Hold
 	case len(blocked) > 0:
 		pl.ro.Why = pl.below(ready)
 	case len(waits) > 0:
@@ -232,6 +235,7 @@ func (pl *planner) nextAiling() (waits []string) {
 		switch {
 		case m.state() != StateFailed && !pl.late(m.Node.Since):
 			waits = append(waits, s.Name)
+		case m.Stuck == "" && pl.holds(m):
 		case m.Stuck == "" && pl.room():
 			pl.ro.Ailing = append(slices.Clip(pl.ro.Ailing), s.Name)
 			pl.restart(s)
@@ -242,11 +246,38 @@ func (pl *planner) nextAiling() (waits []string) {
 	return waits
 }
 
+// inOrder gives the rollout's slots in the order in which they are restarted: the half that serves goes last.
+func (pl *planner) inOrder() []*RolloutSlot {
+	var first, last []*RolloutSlot
+	for i := range pl.ro.Slots {
+		s := &pl.ro.Slots[i]
+		if pl.member(s).Serves {
+			last = append(last, s)
+		} else {
+			first = append(first, s)
+		}
+	}
+	return append(first, last...)
+}
+
+// holds reports whether a node may not be restarted now because of the view's Hold, and notes that. Of a storage
+// pair what does not work may.
+func (pl *planner) holds(m rolloutMember) bool {
+	if pl.v.Hold == "" || pl.v.Pool.Pair != nil && m.state() != StateReady && !m.Serves {
+		return false
+	}
+	pl.held = true
+	return true
+}
+
 // room reports whether one more node may restart.
 func (pl *planner) room() bool {
 	limit := pl.ro.Batch
 	if missing := pl.ro.Canary - pl.count(slotDone); missing > 0 && pl.ro.State == RolloutRunning {
 		limit = missing
+	}
+	if pl.v.Pool.Pair != nil {
+		limit = 1
 	}
 	return pl.count(slotRestarting) < limit
 }
@@ -263,7 +294,7 @@ func (pl *planner) names(state string) string {
 
 // below says why nothing can be restarted now.
 func (pl *planner) below(ready int) string {
-	why := fmt.Sprintf("waits: %d ready nodes are no more than the pool's minimum, %d", ready, pl.v.Pool.Size.Min)
+	why := fmt.Sprintf("waits: %d ready nodes are no more than the pool's minimum, %d", ready, pl.v.least())
 	var down []string
 	for _, m := range pl.v.Slots {
 		switch {

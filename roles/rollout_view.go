@@ -15,6 +15,9 @@ type rolloutView struct {
 	Slots []rolloutMember // all of the pool, by number
 	// Watched is since when somebody hears what machines say; what happened before may not be known yet.
 	Watched time.Time
+	// Hold says why none that serves may be restarted now, whatever the rollout is like: storage that is not there,
+	// or not whole. Empty while it may.
+	Hold string
 	// Superseded says why the rollout is no longer what the operator wants; empty while it is.
 	Superseded string
 }
@@ -22,6 +25,8 @@ type rolloutView struct {
 // rolloutMember is a slot with its occupant.
 type rolloutMember struct {
 	Slot string
+	// Serves says that it is the half of a storage pair that serves.
+	Serves bool
 	// Off says that its occupant is switched off.
 	Off bool
 	// Node is the occupant; nil where there is none, it is off, or on its way elsewhere.
@@ -60,7 +65,17 @@ func (r *Registry) rolloutView(tx Tx, p Pool, watched time.Time) rolloutView {
 		}
 		v.Slots = append(v.Slots, m)
 	}
+	r.holdRollout(tx, &v)
 	return v
+}
+
+// least is how many nodes must stay ready. Of a storage pair one half is enough, whatever its minimum: the other
+// goes on alone, and is restarted when both have all data again.
+func (v rolloutView) least() int {
+	if v.Pool.Pair != nil {
+		return min(v.Pool.Size.Min, 1)
+	}
+	return v.Pool.Size.Min
 }
 
 // runs is the image that n runs after what its latest boot came to; see rolloutMember.
@@ -137,7 +152,7 @@ func (v rolloutView) possible(ro Rollout) error {
 		return fmt.Errorf("pool %s: not every node can be restarted (%s); restart it by hand, or declare how it is switched: %w",
 			v.Pool.Name, strings.Join(stuck, "; "), fs.ErrInvalid)
 	}
-	if least := v.Pool.Size.Min; ready > 0 && members <= least {
+	if least := v.least(); ready > 0 && members <= least {
 		return fmt.Errorf("pool %s has %d nodes, and its minimum is %d: none could ever be restarted; add a node, or lower size.min to %d: %w",
 			v.Pool.Name, members, least, max(members-1, 0), fs.ErrInvalid)
 	}

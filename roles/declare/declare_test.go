@@ -208,7 +208,7 @@ rack.yaml:9: pools[0].match.arch: want a list, such as [x86_64], not "x86_64"
 rack.yaml:9: pools[0].match.subnet[0]: "10.77.0.0" is not a network (want the form 10.77.0.0/24)
 rack.yaml:9: pools[0].match.labels: want keys and values, such as {key: value}, not a list
 rack.yaml:9: pools[0].match.memorymin: unknown key; did you mean "memoryMin"?
-rack.yaml:10: pools[1]: want the keys name, role, size, addresses, match, priority, image, vars, takeover, not "web"
+rack.yaml:10: pools[1]: want the keys name, role, size, addresses, match, priority, image, vars, takeover, pair, storage, not "web"
 rack.yaml:12: nodes: want a list, such as [a, b], not a mapping`},
 		{"the server's configuration", "data: /x\ndhcpd: {interfaces: [eth1]}\npools: []\n", `
 rack.yaml:1: data: not part of a rack: data belongs to muster.yaml, the configuration of the boot server
