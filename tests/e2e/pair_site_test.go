@@ -215,7 +215,7 @@ func whole(v roles.PairView) bool {
 	healthy := func(h roles.HalfView) bool {
 		return h.Phase == roles.PhaseCluster && h.DiskState == "UpToDate" && h.Connection == "Connected" && h.Joined && h.Quorate && h.QDevice && fresh(h)
 	}
-	return v.State == roles.PairWhole && active(v) != "" && len(v.Halves) == 2 && healthy(v.Halves[0]) && healthy(v.Halves[1])
+	return v.State == roles.PairWhole && v.Outdated == "" && active(v) != "" && len(v.Halves) == 2 && healthy(v.Halves[0]) && healthy(v.Halves[1])
 }
 
 // settled waits until the pair is whole, and gives its active half.
