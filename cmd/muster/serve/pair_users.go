@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"muster/httpboot/agent/pair"
 	"muster/images"
@@ -21,15 +22,14 @@ type pairUser struct {
 	images []images.Image
 }
 
-// pairUsers gives the pools that use a pair, by name.
-func (s *server) pairUsers(pool string) (out []pairUser, err error) {
-	var refs [][]images.Ref
+// pairUsers gives the pools that use a pair, by name, and those that did and of which nodes still run from it.
+func (s *server) pairUsers(pair string) (out []pairUser, err error) {
+	users := map[string]bool{}
 	err = s.store.View(func(tx roles.Tx) error {
-		out, refs = nil, nil
+		clear(users)
 		for p := range tx.Pools().All() {
-			if p.Storage == pool {
-				out = append(out, pairUser{pool: p, slots: slices.Collect(tx.SlotsOf(p.Name))})
-				refs = append(refs, imagesOf(tx, p))
+			if p.Storage == pair {
+				users[p.Name] = true
 			}
 		}
 		return nil
@@ -37,30 +37,60 @@ func (s *server) pairUsers(pool string) (out []pairUser, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range out {
-		u := &out[i]
-		if u.role, err = s.registry.EffectiveRole(u.pool.Role); err != nil {
-			return nil, err
-		}
-		next := images.Ref{Name: u.role.ImageName()}
-		if u.pool.Image != "" {
-			if next, err = images.ParseRef(u.pool.Image); err != nil {
-				return nil, err
+	left, err := s.former.note(pair, users, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	var refs [][]images.Ref
+	var gone []string
+	err = s.store.View(func(tx roles.Tx) error {
+		out, refs, gone = nil, nil, nil
+		for p := range tx.Pools().All() {
+			slots := slices.Collect(tx.SlotsOf(p.Name))
+			at, was := left[p.Name]
+			if was && !slices.ContainsFunc(slots, func(s roles.Slot) bool { return bootedBefore(tx, s, at) }) {
+				gone = append(gone, p.Name)
+				was = false
+			}
+			if users[p.Name] || was {
+				out = append(out, pairUser{pool: p, slots: slots})
+				refs = append(refs, imagesOf(tx, p))
 			}
 		}
-		seen := map[images.Ref]bool{}
-		for _, ref := range append([]images.Ref{next}, refs[i]...) {
-			img, ok, err := s.find(ref)
-			if err != nil {
-				return nil, err
-			}
-			if ok && !seen[img.Ref] {
-				seen[img.Ref] = true
-				u.images = append(u.images, img)
-			}
+		return nil
+	})
+	if err == nil {
+		err = s.former.forget(pair, gone)
+	}
+	for i := 0; i < len(out) && err == nil; i++ {
+		err = s.fillUser(&out[i], refs[i])
+	}
+	return out, err
+}
+
+// fillUser gives a user its role and images.
+func (s *server) fillUser(u *pairUser, refs []images.Ref) (err error) {
+	if u.role, err = s.registry.EffectiveRole(u.pool.Role); err != nil {
+		return err
+	}
+	next := images.Ref{Name: u.role.ImageName()}
+	if u.pool.Image != "" {
+		if next, err = images.ParseRef(u.pool.Image); err != nil {
+			return err
 		}
 	}
-	return out, nil
+	seen := map[images.Ref]bool{}
+	for _, ref := range append([]images.Ref{next}, refs...) {
+		img, ok, err := s.find(ref)
+		if err != nil {
+			return err
+		}
+		if ok && !seen[img.Ref] {
+			seen[img.Ref] = true
+			u.images = append(u.images, img)
+		}
+	}
+	return nil
 }
 
 // imagesOf are the versions that a pool's nodes run or boot, and those of its last rollout: it may go on, or be

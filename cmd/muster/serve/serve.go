@@ -66,6 +66,7 @@ type server struct {
 	keys     keys
 	packs    packer
 	contents contents
+	former   formerUsers
 	vote     *qnetd.Server
 
 	pairMetrics *pairMetrics
@@ -159,6 +160,7 @@ func (s *server) assemble() error {
 		s.registry.Power["lab"] = &power.Lab{Socket: lab.Socket}
 		s.registry.DefaultPower = "lab"
 	}
+	s.former.file = s.path("pairs.json")
 	s.contents.revision, s.contents.users, s.contents.packs, s.contents.log = s.registry.Revision, s.pairUsers, &s.packs, s.log
 	s.vote = s.newVote()
 	s.pairMetrics = newPairMetrics(s.metrics, s.registry.Pairs, s.vote.Up)

@@ -1,0 +1,131 @@
+package serve
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"muster/images"
+	"muster/roles"
+	"muster/roles/state"
+)
+
+// rackOf is a server with a store in memory, and versions 1 to 4 of the image web, of which 4 is current.
+func rackOf(t *testing.T) *server {
+	t.Helper()
+	s := &server{store: state.OpenMemory(), catalog: &images.Catalog{Dir: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+	s.registry = &roles.Registry{Store: s.store, Images: s.catalog, Library: map[string]roles.Role{"web": {Name: "web", State: []string{"/srv"}}}}
+	s.former.file = filepath.Join(t.TempDir(), "pairs.json")
+	for v := 1; v <= 4; v++ {
+		dir := filepath.Join(s.catalog.Dir, "web", fmt.Sprint(v))
+		if err := os.MkdirAll(filepath.Join(dir, images.TreeDir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, images.ImageFile), fmt.Appendf(nil, `{"ref": "web:%d"}`, v), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.catalog.SetCurrent(images.Ref{Name: "web", Version: 4}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// change puts things into the store.
+func change(t *testing.T, s *server, fn func(tx roles.Tx) error) {
+	t.Helper()
+	if err := s.store.Update(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// using are the versions that each user of the pair has on it.
+func using(t *testing.T, s *server) map[string][]string {
+	t.Helper()
+	users, err := s.pairUsers("storage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string][]string{}
+	for _, u := range users {
+		out[u.pool.Name] = []string{}
+		for _, img := range u.images {
+			out[u.pool.Name] = append(out[u.pool.Name], img.Ref.String())
+		}
+		slices.Sort(out[u.pool.Name][min(1, len(u.images)):])
+	}
+	return out
+}
+
+func TestPairUsers(t *testing.T) {
+	s := rackOf(t)
+	mac, err := roles.ParseMAC(webMAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	addresses := roles.AddressRange{First: netip.MustParseAddr("10.77.0.20"), Last: netip.MustParseAddr("10.77.0.20")}
+	pool := func(storage string) func(tx roles.Tx) error {
+		return func(tx roles.Tx) error {
+			return tx.Pools().Put(roles.Pool{Name: "web", Role: "web", Storage: storage, Addresses: addresses})
+		}
+	}
+	boot := func(id uint64, image string, started time.Time, spoke bool) func(tx roles.Tx) error {
+		return func(tx roles.Tx) error {
+			b := roles.Boot{ID: id, Node: mac, Started: started, Image: image, Slot: "web-01"}
+			if spoke {
+				b.Up = started
+			}
+			return tx.Boots().Put(b)
+		}
+	}
+	expect := func(what string, want map[string][]string) {
+		t.Helper()
+		if d := cmp.Diff(want, using(t, s)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", what, d)
+		}
+	}
+
+	change(t, s, pool("storage"))
+	change(t, s, func(tx roles.Tx) error {
+		if err := tx.Slots().Put(roles.Slot{Name: "web-01", Pool: "web", Number: 1, Address: addresses.First, Node: mac}); err != nil {
+			return err
+		}
+		return tx.Nodes().Put(roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", State: roles.StateReady})
+	})
+	change(t, s, boot(1, "web:2", now.Add(-time.Hour), true))
+	change(t, s, func(tx roles.Tx) error {
+		return tx.Rollouts().Put(roles.Rollout{Pool: "web", From: images.Ref{Name: "web", Version: 1}, Image: images.Ref{Name: "web", Version: 9}})
+	})
+	expect("what is current goes first, what is not published is none", map[string][]string{"web": {"web:4", "web:1", "web:2"}})
+
+	change(t, s, func(tx roles.Tx) error { return tx.Rollouts().Delete("web") })
+	change(t, s, pool(""))
+	expect("its node runs from the pair still", map[string][]string{"web": {"web:4", "web:2"}})
+	// Another process of this server knows, too.
+	s.former = formerUsers{file: s.former.file}
+	expect("after a restart of the server", map[string][]string{"web": {"web:4", "web:2"}})
+	change(t, s, boot(2, "", now.Add(time.Hour), false))
+	expect("a packet is no restart", map[string][]string{"web": {"web:4", "web:2"}})
+	change(t, s, boot(2, "web:4", now.Add(time.Hour), true))
+	expect("it restarted", map[string][]string{})
+	s.former = formerUsers{file: s.former.file}
+	expect("and is forgotten", map[string][]string{})
+
+	change(t, s, pool("storage"))
+	expect("it came back", map[string][]string{"web": {"web:4", "web:2"}})
+	if err := os.WriteFile(s.former.file, []byte("not JSON"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.former = formerUsers{file: s.former.file}
+	if _, err := s.pairUsers("storage"); err == nil {
+		t.Error("what nodes run from is not known, and nobody is told")
+	}
+}
