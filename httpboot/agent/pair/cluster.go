@@ -2,6 +2,7 @@ package pair
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -26,7 +27,9 @@ func (d *Daemon) runCluster(ctx context.Context, o Orders, r Report) bool {
 		if ctx.Err() != nil {
 			return false
 		}
-		d.fail(s.topic, err)
+		if err != errLater {
+			d.fail(s.topic, err)
+		}
 		any = any || done
 	}
 	return any
@@ -34,8 +37,11 @@ func (d *Daemon) runCluster(ctx context.Context, o Orders, r Report) bool {
 
 // keepCluster starts the cluster again that was not there to be joined at the last look.
 func (d *Daemon) keepCluster(ctx context.Context, o Orders, r Report) (bool, error) {
-	if r.Joined || len(d.machine.processes("pacemakerd")) > 0 || !d.rare("cluster-start", time.Minute) {
+	if r.Joined || len(d.machine.processes("pacemakerd")) > 0 {
 		return false, nil
+	}
+	if !d.rare(startTry, time.Minute) {
+		return false, errLater
 	}
 	_, err := d.machine.run(ctx, time.Minute, "systemctl", "start", "--no-block", Target)
 	return false, err
@@ -43,8 +49,11 @@ func (d *Daemon) keepCluster(ctx context.Context, o Orders, r Report) (bool, err
 
 // lateVote gets what the third vote needs when it could not be had at the start.
 func (d *Daemon) lateVote(ctx context.Context, o Orders, r Report) (bool, error) {
-	if d.machine.flag(nssDone) || !d.rare("vote-try", 30*time.Second) {
+	if d.machine.flag(nssDone) {
 		return false, nil
+	}
+	if !d.rare(voteTry, 30*time.Second) {
+		return false, errLater
 	}
 	if err := d.vote(ctx); err != nil {
 		return false, err
@@ -52,6 +61,15 @@ func (d *Daemon) lateVote(ctx context.Context, o Orders, r Report) (bool, error)
 	_, err := d.machine.run(ctx, time.Minute, "systemctl", "restart", "--no-block", "corosync-qdevice.service")
 	return true, err
 }
+
+// errLater says that something is not due yet: what was wrong with it stands.
+var errLater = errors.New("later")
+
+// What is done rarely.
+const (
+	startTry = "start"
+	voteTry  = "vote"
+)
 
 // rare says yes once in that time.
 func (d *Daemon) rare(name string, every time.Duration) bool {
@@ -98,8 +116,11 @@ func (d *Daemon) promote(ctx context.Context, o Orders, r Report) (bool, error) 
 
 // setStandby tells Pacemaker whether this half may run anything.
 func (d *Daemon) setStandby(ctx context.Context, o Orders, r Report) (bool, error) {
-	if !r.Joined || r.Standby == o.Standby || !d.rare("standby", seldom) {
+	if !r.Joined || r.Standby == o.Standby {
 		return false, nil
+	}
+	if !d.rare("standby", seldom) {
+		return false, errLater
 	}
 	args := []string{"--node", d.Config.Slot, "--name", "standby", "--lifetime", "forever"}
 	if o.Standby {

@@ -31,6 +31,9 @@ func (d *Daemon) follow(ctx context.Context, o Orders, r Report) bool {
 		if ctx.Err() != nil {
 			return false
 		}
+		if err == errLater {
+			continue
+		}
 		d.fail(s.topic, err)
 		if err != nil {
 			return false
@@ -82,7 +85,7 @@ func (d *Daemon) makeMeta(ctx context.Context, o Orders, r Report) (bool, error)
 	if now.disk != at.disk || now.meta != "" || now.carries != "" {
 		return false, fmt.Errorf("%s is not blank any more (%s%s)", now.disk, now.meta, now.carries)
 	}
-	if err := d.machine.link(now.disk); err != nil {
+	if err := d.machine.link(ctx, now.disk); err != nil {
 		return false, err
 	}
 	d.Console.Say("storage pair: %s gets DRBD metadata", now.disk)
@@ -101,7 +104,7 @@ func (d *Daemon) outdate(ctx context.Context, o Orders, r Report) (bool, error) 
 	if !o.Outdated || !d.own(o) || s.disk == "Outdated" || s.disk == "Inconsistent" || s.connected() || d.token("outdated") == o.Known {
 		return false, nil
 	}
-	if err := d.machine.link(d.seen.disk); err != nil {
+	if err := d.machine.link(ctx, d.seen.disk); err != nil {
 		return false, err
 	}
 	err := d.machine.drbdadm(ctx, "outdate", Resource)
@@ -121,7 +124,7 @@ func (d *Daemon) attach(ctx context.Context, o Orders, r Report) (bool, error) {
 	if !d.own(o) || s.attached() {
 		return false, nil
 	}
-	if err := d.machine.link(d.seen.disk); err != nil {
+	if err := d.machine.link(ctx, d.seen.disk); err != nil {
 		return false, err
 	}
 	if s.configured() { // without its disk: from a try that failed

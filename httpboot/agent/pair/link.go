@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// link makes DiskLink lead to the disk, and sees to it that DRBD is there.
-func (m *machine) link(d disk) error {
+// link makes DiskLink lead to the disk, for drbdadm, and sees to it that DRBD is there: without it drbdadm would take
+// it for another version, whose metadata are others.
+func (m *machine) link(ctx context.Context, d disk) error {
+	if err := m.module(ctx, "drbd", "/proc/drbd"); err != nil {
+		return err
+	}
 	link := m.path(DiskLink)
 	if have, err := os.Readlink(link); err == nil && have == d.device {
 		return nil

@@ -66,7 +66,7 @@ func (d *Daemon) endSplit(ctx context.Context, o Orders, r Report) (bool, error)
 		return false, errors.New("this half is active: its data can't be discarded while they are served")
 	}
 	if !d.rare("split", 30*time.Second) {
-		return false, nil
+		return false, errLater
 	}
 	if !o.Discard {
 		return true, m.drbdadm(ctx, "connect", Resource)

@@ -19,10 +19,11 @@ func (d *Daemon) startCluster(ctx context.Context, o Orders, r Report) (bool, er
 	if o.Promote != "" && o.Promote != d.token("promoted") && m.drbd().disk != "Inconsistent" {
 		return false, nil
 	}
-	if err := m.link(d.seen.disk); err != nil {
+	if err := m.link(ctx, d.seen.disk); err != nil {
 		return false, err
 	}
 	// Without the third vote the cluster runs, and says so.
+	d.rare(voteTry, 0)
 	d.fail("third vote", d.vote(ctx))
 	if m.drbd().configured() {
 		if err := m.drbdadm(ctx, "down", Resource); err != nil {
@@ -33,6 +34,7 @@ func (d *Daemon) startCluster(ctx context.Context, o Orders, r Report) (bool, er
 		return false, fmt.Errorf("pair: %w", err)
 	}
 	d.Console.Say("storage pair: the cluster starts")
+	d.rare(startTry, 0)
 	_, err := m.run(ctx, time.Minute, "systemctl", "start", "--no-block", Target)
 	return err == nil, err
 }
