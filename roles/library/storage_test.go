@@ -122,6 +122,12 @@ func TestStorageTools(t *testing.T) {
 	if out := x.run(drbdadm, "sh-ll-dev", "pair"); out != "/run/muster/pair/disk\n" {
 		t.Errorf("the disk is %s", out)
 	}
+	// Pacemaker changes nothing that says that it is from a newer one.
+	_, set, _ := strings.Cut(fileOf(t, "/var/lib/pacemaker/cib/cib.xml", 1), `crm_feature_set="`)
+	set, _, _ = strings.Cut(set, `"`)
+	if out := x.run("pacemakerd", "--features"); !strings.Contains(out, " v"+set+":") {
+		t.Errorf("the seed has the feature set %q, and Pacemaker:\n%s", set, out)
+	}
 	// It has never met a cluster, and says so.
 	out, err := x.try("crm_verify", "--xml-file", "/var/lib/pacemaker/cib/cib.xml", "-VV")
 	for line := range strings.Lines(out) {
