@@ -25,8 +25,9 @@ type pairRack interface {
 // pairCalls answers storage machines.
 type pairCalls struct {
 	rack pairRack
-	// contents gives what a pair is to have, vote what it needs to talk to the third vote.
-	contents func(pool string) pair.Contents
+	// contents gives what a pair is to have, of which it has the revision has already; vote what it needs to talk to
+	// the third vote.
+	contents func(pool, has string) pair.Contents
 	vote     func(ctx context.Context, pool string) (pair.Vote, error)
 }
 
@@ -86,7 +87,7 @@ func (p pairCalls) report(ctx context.Context, mac roles.MAC, c agent.PairCall) 
 		return pair.Orders{}, err
 	}
 	out := pairOrders(o)
-	out.Contents = p.contents(n.Pool)
+	out.Contents = p.contents(n.Pool, r.Revision)
 	return out, nil
 }
 

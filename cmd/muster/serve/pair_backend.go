@@ -42,7 +42,7 @@ func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
 	if !ok {
 		return fmt.Sprintf("waits for storage: neither half of %s is active", b.pool.Storage), nil
 	}
-	if has, ok := b.contents.given(b.pool.Storage, h.Revision); !ok || !offers(has, n) {
+	if !b.contents.offers(b.pool.Storage, h.Revision, n) {
 		return fmt.Sprintf("waits for storage: %s makes room for %s", h.Slot, n.Slot), nil
 	}
 	return "", nil

@@ -35,8 +35,10 @@ type pairContents struct {
 	at       time.Time // when now was made
 	revision uint64    // the rack's at that time
 	now      pair.Contents
-	told     []pair.Contents           // the latest ones, now included
-	packed   map[images.Ref]pair.Image // what was ever in them
+	// made are those that the pair was seen to have made so, last.
+	made   pair.Contents
+	told   []pair.Contents           // the latest ones, now included
+	packed map[images.Ref]pair.Image // what was ever in them
 }
 
 const (
@@ -78,13 +80,25 @@ func (c *contents) of(pool string) (pair.Contents, error) {
 	return now, nil
 }
 
-// orNone is of for those who go on without: the orders that keep data safe do not wait for those that nodes wait for.
-func (c *contents) orNone(pool string) pair.Contents {
+// orNone is of for a half that has made contents of a revision so, or none of them. It goes on without: the orders
+// that keep data safe do not wait for those that nodes wait for.
+func (c *contents) orNone(pool, has string) pair.Contents {
 	now, err := c.of(pool)
 	if err != nil {
 		c.log.Error("what a storage pair is to have is not known: it keeps what it has", "pool", pool, "err", err)
+		return now
 	}
+	c.note(pool, has)
 	return now
+}
+
+// note notes that a pair has made contents of a revision so.
+func (c *contents) note(pool, revision string) {
+	if t, ok := c.given(pool, revision); ok {
+		c.mu.Lock()
+		c.pairs[pool].made = t
+		c.mu.Unlock()
+	}
 }
 
 // tell keeps what the pair is told.
@@ -138,23 +152,42 @@ func makeContents(users []pairUser, packed func(images.Image) (pair.Image, bool)
 	return b.done()
 }
 
-// offers says whether contents have what a node mounts, for that node.
-func offers(c pair.Contents, n images.Need) bool {
-	exported := func(path string) bool {
-		return slices.ContainsFunc(c.Exports, func(e pair.Export) bool {
-			return (e.Path == path || e.Path != "" && strings.HasPrefix(path, e.Path+"/")) &&
-				slices.ContainsFunc(e.Clients, func(p netip.Prefix) bool { return p.Contains(n.Address) })
-		})
+// offers says whether a pair whose active half has made a revision so has what a node mounts. Without a revision it is
+// at work: what it made before is still there, and so is what is in both; its images it names itself.
+func (c *contents) offers(pool, revision string, n images.Need) bool {
+	if t, ok := c.given(pool, revision); ok {
+		return offersRoot(t, n) && offersDirs(t, n)
 	}
-	if n.Root != nil && !exported(pairImagePath(n.Root.Ref)) {
-		return false // nothing that it does not have is exported
+	if revision != "" {
+		return false // what that was is not known any more: it will have another one soon
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pairs[pool]
+	return p != nil && offersDirs(p.made, n) && offersDirs(p.now, n) && offersRoot(p.now, n)
+}
+
+// offersRoot says whether contents have the root that a node mounts, for that node.
+func offersRoot(c pair.Contents, n images.Need) bool {
+	return n.Root == nil || exportedTo(c, pairImagePath(n.Root.Ref), n.Address) // nothing that it has not is exported
+}
+
+// offersDirs says whether contents have the directories that a node mounts, for that node.
+func offersDirs(c pair.Contents, n images.Need) bool {
 	for _, d := range n.Dirs {
-		if !exported(d.Path) || !slices.ContainsFunc(c.Dirs, func(has pair.Dir) bool { return has.Path == d.Path }) {
+		if !exportedTo(c, d.Path, n.Address) || !slices.ContainsFunc(c.Dirs, func(has pair.Dir) bool { return has.Path == d.Path }) {
 			return false
 		}
 	}
 	return true
+}
+
+// exportedTo says whether contents let an address mount a path.
+func exportedTo(c pair.Contents, path string, to netip.Addr) bool {
+	return slices.ContainsFunc(c.Exports, func(e pair.Export) bool {
+		return (e.Path == path || e.Path != "" && strings.HasPrefix(path, e.Path+"/")) &&
+			slices.ContainsFunc(e.Clients, func(p netip.Prefix) bool { return p.Contains(to) })
+	})
 }
 
 // revisionOf is a digest of what c holds.

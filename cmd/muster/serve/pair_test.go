@@ -94,7 +94,7 @@ func (r *storageRack) Pool(name string) (p roles.PoolStatus, err error) {
 
 func TestPairCalls(t *testing.T) {
 	rack := &storageRack{orders: roles.PairOrders{Rule: roles.DiskRule{Serial: "DATA-*"}, Start: true, Verify: "v1", Known: "abc"}}
-	calls := pairCalls{rack, func(pool string) pair.Contents { return pair.Contents{Revision: "of " + pool} },
+	calls := pairCalls{rack, func(pool, has string) pair.Contents { return pair.Contents{Revision: has + " of " + pool} },
 		func(_ context.Context, pool string) (pair.Vote, error) { return pair.Vote{Password: "of " + pool}, nil }}
 	ask := func(mac, key, op string, body any) (any, error) {
 		b, err := json.Marshal(body)
@@ -106,9 +106,9 @@ func TestPairCalls(t *testing.T) {
 		return calls.answer(ctx, agent.PairCall{MAC: mac, Key: key, Op: op, Body: b})
 	}
 
-	r := pair.Report{Phase: pair.PhaseCluster, Serial: "DATA-1", Active: true, Capacity: 7, Images: []string{"web:7"}, Why: strings.Repeat("x", 10_000)}
+	r := pair.Report{Phase: pair.PhaseCluster, Serial: "DATA-1", Active: true, Capacity: 7, Images: []string{"web:7"}, Revision: "r1", Why: strings.Repeat("x", 10_000)}
 	got, err := ask(storageMAC, rightKey, pair.OpReport, r)
-	want := pair.Orders{Rule: pair.Rule{Serial: "DATA-*"}, Start: true, Verify: "v1", Known: "abc", Contents: pair.Contents{Revision: "of storage"}}
+	want := pair.Orders{Rule: pair.Rule{Serial: "DATA-*"}, Start: true, Verify: "v1", Known: "abc", Contents: pair.Contents{Revision: "r1 of storage"}}
 	if d := cmp.Diff(want, got); d != "" || err != nil {
 		t.Errorf("orders (-want +got), %v:\n%s", err, d)
 	}

@@ -146,7 +146,7 @@ func TestOffers(t *testing.T) {
 		"a directory not made":  {need("web-01", "10.77.0.20", nil, "state/web-01/var-lib"), false},
 		"a volume not declared": {need("web-01", "10.77.0.20", nil, "volumes/mail"), false},
 	} {
-		if got := offers(c, c1.need); got != c1.want {
+		if got := offersRoot(c, c1.need) && offersDirs(c, c1.need); got != c1.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
