@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Bounds of a stop. Pacemaker fences a machine that takes longer than the action's own timeout.
@@ -75,11 +73,14 @@ func (a *ResourceAgent) unmountBelow(ctx context.Context, dir string) error {
 		}
 		var errs []error
 		for _, target := range slices.Backward(left) {
-			if err := m.sys.Unmount(m.path(target)); err != nil && !errors.Is(err, unix.EINVAL) {
+			if err := m.sys.Unmount(m.path(target)); err != nil {
 				errs = append(errs, err)
 			}
 		}
-		if len(errs) > 0 && time.Now().After(deadline) {
+		if len(errs) == 0 {
+			continue
+		}
+		if time.Now().After(deadline) {
 			if killed {
 				return errors.Join(errs...)
 			}

@@ -1,0 +1,138 @@
+package pair
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+func TestFence(t *testing.T) {
+	tests := []struct {
+		name, stdin string
+		args        []string
+		fails       map[string]error
+		code        int
+		ops         []string
+		out, says   string
+	}{
+		{name: "off", stdin: "action=off\nport=storage-02\nnodename=storage-02\n", ops: []string{OpFence}},
+		{name: "reboot", stdin: "nodename=storage-02\naction=reboot\n", ops: []string{OpFence}},
+		{name: "refused", stdin: "action=off\nplug=storage-02\n", fails: map[string]error{OpFence: errors.New("the BMC does not answer")},
+			code: 1, ops: []string{OpFence}, says: "the BMC does not answer"},
+		{name: "itself", stdin: "action=off\nport=storage-01\n", code: 1, says: "storage-02 alone"},
+		{name: "on", stdin: "action=on\nport=storage-02\n"},
+		{name: "monitor", stdin: "# a comment=1\naction=monitor\n", ops: []string{OpTry}},
+		{name: "monitor fails", stdin: "action=monitor\n", fails: map[string]error{OpTry: errors.New("no")}, code: 1, ops: []string{OpTry}, says: "no"},
+		{name: "status", args: []string{"--action=status", "-n", "storage-02"}, ops: []string{OpTry}},
+		{name: "list", stdin: "action=list\n", out: "storage-02,\n"},
+		{name: "arguments", args: []string{"-o", "off", "-n", "storage-02"}, stdin: "action=on\n", ops: []string{OpFence}},
+		{name: "nothing", code: 1, says: "no such action"},
+		{name: "nonsense", stdin: "action=explode\n", code: 1, says: "no such action"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFakeMachine(t)
+			s := &fakeServer{fails: tt.fails}
+			a := &FenceAgent{Config: testConfig, Root: f.root, Server: s}
+			var out, says bytes.Buffer
+			code := a.Do(t.Context(), tt.args, strings.NewReader(tt.stdin), &out, &says)
+			if code != tt.code || !slices.Equal(s.ops, tt.ops) || out.String() != tt.out || !strings.Contains(says.String(), tt.says) {
+				t.Errorf("exit %d, operations %q, %q, %q", code, s.ops, out.String(), says.String())
+			}
+			if fenced := f.machine().fencedLately(); fenced != (code == 0 && slices.Contains(tt.ops, OpFence)) {
+				t.Errorf("it notes that the peer was fenced: %v", fenced)
+			}
+		})
+	}
+}
+
+func TestFenceMetadata(t *testing.T) {
+	var out bytes.Buffer
+	if code := (&FenceAgent{}).Do(t.Context(), nil, strings.NewReader("action=metadata\n"), &out, &out); code != 0 {
+		t.Errorf("exit %d", code)
+	}
+	for _, text := range []string{out.String(), ocfMetadata} {
+		var v struct {
+			Actions []struct {
+				Name string `xml:"name,attr"`
+			} `xml:"actions>action"`
+		}
+		d := xml.NewDecoder(strings.NewReader(text))
+		if err := d.Decode(&v); err != nil || len(v.Actions) < 5 {
+			t.Errorf("%v: %+v", err, v)
+		}
+	}
+}
+
+func TestPeerHandler(t *testing.T) {
+	away := errors.New("no answer in time")
+	tests := []struct {
+		name  string
+		err   error
+		role  string
+		crm   error
+		setUp func(f *fakeMachine)
+		want  int
+		calls bool // crm-fence-peer.sh
+	}{
+		{name: "outdated", crm: &ExitError{Code: 4}, want: 4, calls: true},
+		{name: "fenced by Pacemaker", crm: &ExitError{Code: 7}, want: 7, calls: true},
+		{name: "crm-fence-peer breaks", crm: &ExitError{Code: -1}, want: 1, calls: true},
+		{name: "we are the stale ones", err: fs.ErrExist, want: 1},
+		{name: "not our session", err: fs.ErrPermission, want: 1},
+		{name: "no server at a promotion", err: away, role: "Secondary", want: 1},
+		{name: "no server, frozen", err: away, role: "Primary", want: 1},
+		{name: "no server, and switched off just now", err: away, want: 7, calls: true, crm: &ExitError{Code: 7}, setUp: func(f *fakeMachine) {
+			(&FenceAgent{Config: testConfig, Root: f.root, Server: &fakeServer{}}).Do(t.Context(), []string{"-o", "off"}, nil, nil, nil)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeMachine(t)
+				d := newFakeDRBD(f)
+				d.set(drbd{connection: "WFConnection", role: tt.role, disk: "UpToDate", peerDisk: "DUnknown"})
+				if tt.setUp != nil {
+					tt.setUp(f)
+				}
+				f.program("crm-fence-peer.sh", func([]string) (string, error) { return "", tt.crm })
+				s := &fakeServer{fails: map[string]error{OpOutdate: tt.err}}
+				var says bytes.Buffer
+				h := &PeerHandler{Root: f.root, System: f, Server: s, Log: &says}
+				if code := h.Do(t.Context(), []string{"--timeout", "90"}, []string{"DRBD_RESOURCE=pair"}); code != tt.want {
+					t.Errorf("exit %d, want %d: %s", code, tt.want, says.String())
+				}
+				if ran := f.did(); tt.calls != slices.Contains(ran, crmFencePeer+" --timeout 90") {
+					t.Errorf("it ran %q", ran)
+				}
+				if frozen := tt.role == "Primary"; frozen && len(s.ops) < 100 || tt.role == "Secondary" && (len(s.ops) < 5 || len(s.ops) > 20) {
+					t.Errorf("it asked %d times", len(s.ops))
+				}
+				if owed := f.machine().flag(owedFile); owed != (tt.calls && tt.err != nil) {
+					t.Errorf("owed: %v", owed)
+				}
+			})
+		})
+	}
+}
+
+func TestOwedOutdateIsToldLater(t *testing.T) {
+	h := newHalf(t)
+	h.started(drbd{connection: "WFConnection", role: "Primary", peerRole: "Unknown", disk: "UpToDate", peerDisk: "Outdated"})
+	h.f.file(owedFile, "")
+	h.server.fails[OpOutdate] = errors.New("away")
+	h.step()
+	if !h.f.machine().flag(owedFile) {
+		t.Error("it was forgotten")
+	}
+	delete(h.server.fails, OpOutdate)
+	h.step()
+	if h.f.machine().flag(owedFile) || !slices.Contains(h.server.ops, OpOutdate) {
+		t.Errorf("it was not told: %q", h.server.ops)
+	}
+}
