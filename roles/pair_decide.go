@@ -54,6 +54,7 @@ func decidePair(l pairLook) (pairPlan, bool) {
 			d.disks[i] = d.disk(i)
 		}
 	}
+	d.returned()
 	d.holds()
 	d.activity()
 	d.agree()
@@ -74,6 +75,19 @@ type pairing struct {
 
 func (d *pairing) tell(i int, format string, args ...any) {
 	d.events = append(d.events, pairEvent{Slot: d.Sides[i].Slot, Step: StepStorage, Message: fmt.Sprintf(format, args...)})
+}
+
+// returned notes which halves that were switched off speak again, from a boot since then.
+func (d *pairing) returned() {
+	for i, s := range d.Sides {
+		if at, fenced := d.Pair.Fenced[s.Slot]; fenced && d.fresh(i) && s.Heard.After(at) {
+			delete(d.Pair.Fenced, s.Slot)
+			d.tell(i, "is back")
+		}
+	}
+	if len(d.Pair.Fenced) == 0 {
+		d.Pair.Fenced = nil
+	}
 }
 
 // holds notes which disks have held all data.

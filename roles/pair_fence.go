@@ -200,6 +200,7 @@ func (r *Registry) hit(ctx context.Context, w halfIdentity, victim Node) error {
 			p.Fenced = map[string]time.Time{}
 		}
 		p.Fenced[w.peer.Name] = now
+		delete(p.Fenced, w.slot.Name) // who shoots is on
 		p.Shooter, p.ShotAt = "", time.Time{}
 		if err := tx.Pairs().Put(p); err != nil {
 			return err
