@@ -23,6 +23,7 @@ type fixedDirector struct {
 	claim  func(agent.Claim) (agent.Claimed, error)
 	// present of nil waits for ever.
 	present func(context.Context, agent.Present) (agent.NodeOrders, error)
+	pair    func(agent.PairCall) (any, error)
 
 	mu       sync.Mutex
 	machines []Machine
@@ -60,8 +61,11 @@ func (d *fixedDirector) Poll(ctx context.Context, p agent.Poll) (agent.Reply, er
 	return d.poll(ctx, p)
 }
 
-func (d *fixedDirector) Pair(context.Context, agent.PairCall) (any, error) {
-	return nil, errors.ErrUnsupported
+func (d *fixedDirector) Pair(_ context.Context, c agent.PairCall) (any, error) {
+	if d.pair == nil {
+		return nil, errors.ErrUnsupported
+	}
+	return d.pair(c)
 }
 
 func (d *fixedDirector) Report(_ context.Context, r agent.Report) error {
