@@ -99,6 +99,7 @@ func newPairSite(t *testing.T) *pairSite {
 	declared := filepath.Join(p.dir, "pair.yaml")
 	write(t, declared, pairYAML)
 	p.muster("apply", "-f", declared)
+	p.muster("image", "pack", "web") // the pair gets it packed; to do that is not part of a cold start
 	p.rec = newRecorder(t, p.rack)
 	t.Cleanup(p.keep)
 	return p
