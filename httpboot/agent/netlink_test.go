@@ -155,3 +155,34 @@ func FuzzARPOwner(f *testing.F) {
 		}
 	})
 }
+
+func TestAddAddress(t *testing.T) {
+	inNamespace(t)
+	var n LinuxNetwork
+	if err := n.Up("m0"); err != nil {
+		t.Fatal(err)
+	}
+	own, more := netip.MustParsePrefix("10.77.0.10/24"), netip.MustParsePrefix("10.77.0.9/24")
+	if err := n.SetAddress("m0", own, netip.Addr{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := n.AddAddress("m0", more); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ip(t, "-4", "-o", "addr", "show", "m0"); strings.Count(got, more.String()) != 1 || !strings.Contains(got, own.String()) {
+		t.Errorf("addresses:\n%s", got)
+	}
+	for range 2 {
+		if err := n.RemoveAddress("m0", more); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := ip(t, "-4", "-o", "addr", "show", "m0"); strings.Contains(got, more.String()) || !strings.Contains(got, own.String()) {
+		t.Errorf("addresses:\n%s", got)
+	}
+	if err := n.AddAddress("m9", more); err == nil {
+		t.Error("an interface that there is not got an address")
+	}
+}
