@@ -35,6 +35,7 @@ type pairContents struct {
 	at       time.Time // when now was made
 	revision uint64    // the rack's at that time
 	now      pair.Contents
+	said     time.Time // when somebody was told that they cannot be made
 	// made are those that the pair was seen to have made so, last.
 	made   pair.Contents
 	told   []pair.Contents           // the latest ones, now included
@@ -85,11 +86,23 @@ func (c *contents) of(pool string) (pair.Contents, error) {
 func (c *contents) orNone(pool, has string) pair.Contents {
 	now, err := c.of(pool)
 	if err != nil {
-		c.log.Error("what a storage pair is to have is not known: it keeps what it has", "pool", pool, "err", err)
+		c.complain(pool, err)
 		return now
 	}
 	c.note(pool, has)
 	return now
+}
+
+// complain logs an error, once a minute: two halves ask every 2 s.
+func (c *contents) complain(pool string, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pairs[pool]
+	if time.Since(p.said) < time.Minute {
+		return
+	}
+	p.said = time.Now()
+	c.log.Error("what a storage pair is to have is not known: it keeps what it has", "pool", pool, "err", err)
 }
 
 // note notes that a pair has made contents of a revision so.

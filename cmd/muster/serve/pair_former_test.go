@@ -129,3 +129,12 @@ func TestPairUsers(t *testing.T) {
 		t.Error("what nodes run from is not known, and nobody is told")
 	}
 }
+
+// repack notes that a version has its squashfs.
+func repack(t *testing.T, s *server, ref images.Ref) {
+	t.Helper()
+	file := filepath.Join(s.catalog.Dir, ref.Name, fmt.Sprint(ref.Version), images.ImageFile)
+	if err := os.WriteFile(file, fmt.Appendf(nil, `{"ref": %q, "squashfs": 4096}`, ref), 0o644); err != nil {
+		t.Error(err)
+	}
+}
