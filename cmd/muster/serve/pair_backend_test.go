@@ -71,12 +71,12 @@ func TestPairMounts(t *testing.T) {
 		t.Errorf("a node with its root in RAM: %q", why)
 	}
 
-	want := images.Mount{Server: netip.MustParseAddr("10.77.0.9"), Path: "/images/web/7", Version: "4.2", Options: "timeo=30,retrans=2,actimeo=3600,nocto"}
+	want := images.Mount{Server: netip.MustParseAddr("10.77.0.9"), Path: "/images/web/7", Version: "4.1", Options: "timeo=30,retrans=2,actimeo=3600,nocto"}
 	compare := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if got, err := b.Root(img.Ref); err != nil || !cmp.Equal(want, got, compare) {
 		t.Errorf("Root = %+v, %v", got, err)
 	}
-	want.Path, want.Options = "/state/web-01/var-log", "timeo=30,retrans=2"
+	want.Path, want.Version, want.Options = "/state/web-01/var-log", "4.2", "timeo=30,retrans=2"
 	if got, err := b.Directory("state/web-01/var-log"); err != nil || !cmp.Equal(want, got, compare) {
 		t.Errorf("Directory = %+v, %v", got, err)
 	}
