@@ -146,6 +146,9 @@ func TestStorageTools(t *testing.T) {
 			t.Errorf("nfs.conf: %s is %q, want %q", key, got, want)
 		}
 	}
+	if out := x.run("setpriv", "--reuid=hacluster", "--regid=haclient", "--clear-groups", "/usr/lib/ocf/resource.d/muster/storage", "meta-data"); !strings.Contains(out, "</resource-agent>") {
+		t.Errorf("meta-data of the resource agent:\n%s", out)
+	}
 	for _, program := range []string{"/usr/lib/ocf/resource.d/muster/storage", "/usr/sbin/fence_muster", "/usr/lib/drbd/muster-fence-peer"} {
 		x.run("sh", "-n", program)
 		x.run("test", "-x", program)
