@@ -146,8 +146,20 @@ func TestStorageTools(t *testing.T) {
 			t.Errorf("nfs.conf: %s is %q, want %q", key, got, want)
 		}
 	}
-	if out := x.run("setpriv", "--reuid=hacluster", "--regid=haclient", "--clear-groups", "/usr/lib/ocf/resource.d/muster/storage", "meta-data"); !strings.Contains(out, "</resource-agent>") {
-		t.Errorf("meta-data of the resource agent:\n%s", out)
+	x.put("/run/muster/agent", []byte("#!/bin/sh\necho \"$@\"\nif [ \"$2\" = fence ]; then cat; fi\n"), 0o700)
+	hacluster := "setpriv --reuid=hacluster --regid=haclient --clear-groups "
+	for command, want := range map[string]string{
+		hacluster + "/usr/lib/ocf/resource.d/muster/storage meta-data": "</resource-agent>",
+		hacluster + "fence_muster -o metadata </dev/null":              "</resource-agent>",
+		"echo action=metadata | " + hacluster + "fence_muster":         "</resource-agent>",
+		"/usr/lib/ocf/resource.d/muster/storage start":                 "pair ocf start",
+		"fence_muster -o off </dev/null":                               "pair fence -o off",
+		"printf 'action=off\nplug=storage-02\n' | fence_muster":        "pair fence\naction=off\nplug=storage-02",
+		"/usr/lib/drbd/muster-fence-peer":                              "pair peer",
+	} {
+		if out := strings.TrimSpace(x.run("sh", "-c", command)); !strings.HasSuffix(out, want) {
+			t.Errorf("%s says:\n%s\nwant %s", command, out, want)
+		}
 	}
 	for _, program := range []string{"/usr/lib/ocf/resource.d/muster/storage", "/usr/sbin/fence_muster", "/usr/lib/drbd/muster-fence-peer"} {
 		x.run("sh", "-n", program)
