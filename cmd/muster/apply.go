@@ -79,6 +79,9 @@ func printChanges(w io.Writer, changes []roles.Change, dryRun bool) {
 			}
 		}
 		g.print(w)
+		if c.Note != "" {
+			fmt.Fprintf(w, "    ! %s\n", printable(c.Note))
+		}
 	}
 	fmt.Fprintf(w, "%d created, %d updated, %d deleted, %d unchanged", count["create"], count["update"], count["delete"], count["unchanged"])
 	if dryRun {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -39,6 +40,8 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 //	agents             the agents of all nodes that serve have spoken
 //	busybox FILE       copy busybox there
 //	pair FILE          the one storage pair is from here on what the JSON of a roles.PairView says
+//	half MAC FILE      a storage machine reports the JSON of a roles.Half
+//	made MAC           it reports that the new pair has its file system
 //	catalog            images are real from here on, in $WORK/data/images; a build copies $WORK/seed
 //	serve              a server runs from here on
 func TestScripts(t *testing.T) {
@@ -77,6 +80,10 @@ func TestScripts(t *testing.T) {
 			"pair": func(ts *testscript.TestScript, _ bool, args []string) {
 				ts.Check(worldOf(ts).pair(ts.ReadFile(args[0])))
 			},
+			"half": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Check(worldOf(ts).half(args[0], ts.ReadFile(args[1])))
+			},
+			"made": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).made(args[0])) },
 			"later": func(ts *testscript.TestScript, _ bool, args []string) {
 				d, err := time.ParseDuration(args[0])
 				ts.Check(err)
@@ -138,7 +145,7 @@ func newWorld(socket string) *world {
 	w := &world{socket: socket, images: shelf{}, store: state.OpenMemory(), spoke: map[roles.MAC]uint64{}, at: time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC), stop: func() {}}
 	w.reg = &roles.Registry{
 		Store: w.store, Images: w, Now: w.clock,
-		Power: map[string]roles.Driver{"lab": switchboard{}},
+		Power: map[string]roles.Driver{"lab": switchboard{}, "dead": deadSwitch{}},
 		Library: map[string]roles.Role{
 			"web": {Name: "web", Description: "HTTP server (nginx)", Health: &roles.Health{HTTP: &roles.HTTPCheck{Path: "/"}}},
 			"ntp": {Name: "ntp", Description: "time server (chrony)", Health: &roles.Health{NTP: &roles.NTPCheck{}}},
@@ -264,6 +271,15 @@ func (w *world) healthy() error {
 		}
 	}
 }
+
+// deadSwitch is a driver that does not reach its machines.
+type deadSwitch struct{}
+
+var errDeadSwitch = errors.New("no answer from 10.77.1.11")
+
+func (deadSwitch) On(context.Context, string) error             { return errDeadSwitch }
+func (deadSwitch) Off(context.Context, string) error            { return errDeadSwitch }
+func (deadSwitch) Status(context.Context, string) (bool, error) { return false, errDeadSwitch }
 
 type switchboard struct{}
 

@@ -127,7 +127,7 @@ func loneAdvice(v roles.PairView, h roles.HalfView, now time.Time) []string {
 	case peer.Fencing == "" && now.Sub(peer.Heard) < takeover:
 		return []string{"", fmt.Sprintf("%s was there %s ago: %s is about to take over. That needs no human.", name, age(now, peer.Heard), h.Slot)}
 	case peer.Fencing == "" && peer.State == roles.StateBooting:
-		return []string{"", fmt.Sprintf("%s waits for %s, which is booting. That needs no human.", h.Slot, name)}
+		return []string{"", fmt.Sprintf("%s waits for %s, which is booting (muster node boot %s --follow). That needs no human.", h.Slot, name, name)}
 	}
 	why := fmt.Sprintf("%s is up alone and waits for %s: it cannot know whether %s has written something that it has not.", h.Slot, name, name)
 	if v.Outdated == h.Slot {

@@ -54,9 +54,9 @@ func printPair(w io.Writer, v roles.PairView, now time.Time) {
 	}
 }
 
-// headline is the state of a pair with its reason.
+// headline is the state of a pair with its reason, unless an alert tells that.
 func headline(v roles.PairView) string {
-	if v.Why == "" {
+	if v.Why == "" || strings.Contains(strings.Join(v.Alerts, "\n"), v.Why) {
 		return v.State
 	}
 	return v.State + ": " + v.Why
