@@ -172,6 +172,9 @@ func (s *Server) started(pid int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pid, s.since = pid, time.Now()
+	if pid != 0 {
+		s.log().Info("corosync-qnetd started", "pid", pid, "port", s.port())
+	}
 }
 
 func (s *Server) log() *slog.Logger {

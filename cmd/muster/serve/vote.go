@@ -18,6 +18,7 @@ func (s *server) runVote(ctx context.Context) error {
 		g, run := errgroup.WithContext(ctx)
 		run, stop := context.WithCancel(run)
 		g.Go(func() error { return s.vote.Serve(run) })
+		g.Go(func() error { s.makeBundles(run); return nil })
 		g.Go(func() error { // ends with the last pair, or run
 			defer stop()
 			_ = s.untilPairs(run, false)
@@ -59,9 +60,19 @@ func (s *server) pairs() (names []string) {
 	return names
 }
 
-// bundle gives what a pair needs to talk to the third vote.
+// makeBundles makes what the pairs will ask for, before they do.
+func (s *server) makeBundles(ctx context.Context) {
+	for _, pool := range s.pairs() {
+		if _, err := s.vote.Bundle(ctx, pool); err != nil && ctx.Err() == nil {
+			s.log.Warn("no key for the third vote yet; it is made when the pair asks", "pool", pool, "err", err)
+		}
+	}
+}
+
+// bundle gives what a pair needs to talk to the third vote. What is made is kept, though who asked may have lost
+// patience by then: on a busy machine it would never be ready.
 func (s *server) bundle(ctx context.Context, pool string) (pair.Vote, error) {
-	b, err := s.vote.Bundle(ctx, pool)
+	b, err := s.vote.Bundle(context.WithoutCancel(ctx), pool)
 	return pair.Vote{Bundle: b.PKCS12, Password: b.Password}, err
 }
 
