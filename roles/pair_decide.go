@@ -80,7 +80,7 @@ func (d *pairing) tell(i int, format string, args ...any) {
 // returned notes which halves that were switched off speak again, from a boot since then.
 func (d *pairing) returned() {
 	for i, s := range d.Sides {
-		if at, fenced := d.Pair.Fenced[s.Slot]; fenced && d.fresh(i) && s.Heard.After(at) {
+		if at, fenced := d.Pair.Fenced[s.Slot]; fenced && d.fresh(i) && s.Heard.After(at) { // see Registry.pairSide
 			delete(d.Pair.Fenced, s.Slot)
 			d.tell(i, "is back")
 		}
@@ -132,7 +132,7 @@ func (d *pairing) activity() {
 // agree takes back what is over when both have the same data, or an operator's decision was carried out.
 func (d *pairing) agree() {
 	p := &d.Pair
-	if i := d.side(p.Promoted); i >= 0 && d.fresh(i) && d.Sides[i].Half.Active && d.Sides[i].Heard.After(p.PromotedAt) {
+	if i := d.side(p.Promoted); i >= 0 && d.fresh(i) && d.Sides[i].Half.Active && !d.Sides[i].Heard.Before(p.PromotedAt) {
 		d.tell(i, "%s serves, as an operator decided", p.Promoted)
 		p.Promoted, p.PromotedAt = "", time.Time{}
 	}

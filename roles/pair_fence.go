@@ -194,6 +194,9 @@ func (r *Registry) hit(ctx context.Context, w halfIdentity, victim Node) error {
 	now := r.now()
 	why := fmt.Sprintf("switched off by its other half, %s", w.slot.Name)
 	err := r.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+		if s, _ := tx.Slots().Get(w.peer.Name); s.Node != victim.MAC {
+			return fmt.Errorf("%s is another machine now; ask again: %w", w.peer.Name, fs.ErrExist)
+		}
 		p := pairOf(tx, w.pool.Name)
 		p.Fenced = maps.Clone(p.Fenced)
 		if p.Fenced == nil {

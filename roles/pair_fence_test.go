@@ -83,6 +83,48 @@ func TestFailover(t *testing.T) {
 	p.wantTold("storage-01 has all data again")
 }
 
+// Who works at a machine does not want it to be switched on; who refuses a disk is not silent.
+func TestFencedInMaintenance(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	if _, err := p.MaintainHalf(t.Context(), "storage-02", true); err != nil {
+		t.Fatal(err)
+	}
+	p.power.on[st2.String()] = false // its plug is pulled
+	if err := p.fence(st1); err != nil || len(p.power.offs) != 0 {
+		t.Fatal(err, p.power.offs)
+	}
+	p.wantNode("storage-02", "storage-02", roles.StateOff)
+	for range 100 {
+		p.says(st1, p.alone("DATA-1", "m1"))
+		p.tick(2 * time.Second)
+	}
+	if len(p.power.ons) != 0 {
+		t.Error("switched on while somebody works at it")
+	}
+	if _, err := p.MaintainHalf(t.Context(), "storage-02", false); err != nil {
+		t.Fatal(err)
+	}
+	p.tick(2 * time.Second)
+	if len(p.power.ons) != 1 {
+		t.Error("not switched on after the maintenance")
+	}
+	p.boot(st2)
+	bad := blank("DATA-2")
+	bad.Carries = "ext4"
+	p.rec.Checker = slotVerdict{"storage-02", errRefused}
+	for range 400 {
+		p.says(st1, p.alone("DATA-1", "m1"))
+		p.says(st2, bad)
+		p.tick(2 * time.Second)
+	}
+	p.wantNode("storage-02", "storage-02", roles.StateBooting)
+	for range 400 {
+		p.tick(2 * time.Second)
+	}
+	p.wantNode("storage-02", "storage-02", roles.StateFailed)
+}
+
 func TestFenceOnePerPair(t *testing.T) {
 	p := wholePair(t)
 	p.alive(time.Minute)

@@ -158,13 +158,13 @@ func (r *Registry) pairLook(tx Tx, p Pool) pairLook {
 		if i > 1 {
 			break
 		}
-		l.Sides[i] = r.pairSide(tx, s)
+		l.Sides[i] = r.pairSide(tx, s, l.Pair)
 		i++
 	}
 	return l
 }
 
-func (r *Registry) pairSide(tx Tx, s Slot) pairSide {
+func (r *Registry) pairSide(tx Tx, s Slot, p Pair) pairSide {
 	side := pairSide{Slot: s.Name}
 	n, ok := tx.Nodes().Get(s.Node)
 	if !ok {
@@ -172,6 +172,9 @@ func (r *Registry) pairSide(tx Tx, s Slot) pairSide {
 	}
 	m := r.pairs.half(s.Name, n.MAC)
 	side.Node, side.State = n.MAC, n.State
+	if at, fenced := p.Fenced[s.Name]; fenced && !m.began.After(at) {
+		return side // what was on its way when it was switched off counts no more
+	}
 	side.Half, side.Heard, side.Ready, side.Active, side.Verified = m.half, m.at, m.ready, m.active, m.verified
 	return side
 }

@@ -32,6 +32,7 @@ type pairMemory struct {
 type halfMemory struct {
 	node   MAC
 	boot   uint64
+	began  time.Time // the boot
 	half   Half
 	at     time.Time
 	ready  time.Time // since when its disk is ready, without a break
@@ -84,7 +85,7 @@ func (m *pairMemory) hear(w halfIdentity, h Half, now time.Time) (before, after 
 	if before.node != w.node.MAC || before.boot != w.boot.ID {
 		before = halfMemory{}
 	}
-	next := halfMemory{node: w.node.MAC, boot: w.boot.ID, half: h, at: now}
+	next := halfMemory{node: w.node.MAC, boot: w.boot.ID, began: w.boot.Started, half: h, at: now}
 	if h.Phase == PhaseReady || h.Phase == PhaseCluster {
 		next.ready = now
 		if !before.ready.IsZero() {
@@ -171,6 +172,12 @@ func (m *pairMemory) half(slot string, node MAC) halfMemory {
 		return h
 	}
 	return halfMemory{}
+}
+
+// hears reports whether the half that node n is has spoken lately.
+func (m *pairMemory) hears(n Node, now time.Time) bool {
+	h := m.half(n.Slot, n.MAC)
+	return !h.at.IsZero() && now.Sub(h.at) <= halfGone
 }
 
 func (m *pairMemory) service(pool string) pairService {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -62,11 +63,14 @@ func (c *Reconciler) tendPairs(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// onDue reports whether a machine that was fenced is to be switched on now.
+// onDue reports whether a machine that was fenced is to be switched on now. One in maintenance is, after that.
 func (r *Registry) onDue(l pairLook, i int, at time.Time) bool {
 	s, o := l.Sides[i], l.Sides[1-i]
+	if s.State == StateOff && slices.Contains(l.Pair.Standby, s.Slot) {
+		return false // somebody works at it
+	}
 	if s.State == StateOff || s.State == StateFailed {
-		serves := l.fresh(1-i) && o.Half.Active && o.Heard.After(at)
+		serves := l.fresh(1-i) && o.Half.Active && !o.Heard.Before(at)
 		if !serves && l.Now.Sub(at) < fencedWait {
 			return false
 		}

@@ -19,7 +19,6 @@ func (r *Registry) PairReport(ctx context.Context, mac MAC, key string, h Half) 
 	}
 	h = h.clipped()
 	now := r.now()
-	r.noteAgent(mac, now)
 	before, after := r.pairs.hear(w, h, now)
 	events := notes(w, before, h, after.full, r.pairs.listen(now))
 	plan, changed, err := r.planPair(w.pool)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 )
 
@@ -138,7 +139,7 @@ func (l pairLook) alerts(plan pairPlan, fences [2]fencing) (out []string) {
 		if fences[i].why != "" {
 			alert("%s; without fencing there is no failover", fences[i].why)
 		}
-		if at, fenced := l.Pair.Fenced[s.Slot]; fenced && l.Now.Sub(at) > 2*fencedWait {
+		if at, fenced := l.Pair.Fenced[s.Slot]; fenced && l.Now.Sub(at) > 2*fencedWait && !slices.Contains(l.Pair.Standby, s.Slot) {
 			alert("%s was switched off by its other half %s ago and is not on again: switch it on by hand", s.Slot, ago(l.Now, at))
 		}
 		if l.fresh(i) {

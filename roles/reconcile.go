@@ -166,7 +166,7 @@ func (c *Reconciler) due(last map[MAC]time.Time, now time.Time) (tasks []task, s
 			b, booted := latest(tx, n)
 			switch {
 			case !booted:
-			case n.State == StateBooting && c.isSilent(n, b, now) && !c.Registry.excused(tx, n, now):
+			case n.State == StateBooting && c.isSilent(n, b, now) && !c.Registry.excused(tx, n, now) && !c.Registry.pairs.hears(n, now):
 				silent = append(silent, n)
 			case due && c.checked(tx, n, b):
 				tasks = append(tasks, task{n, b, *role})
