@@ -2,7 +2,8 @@
 // modules, brings up the network with what the server decided, says hello, gets its boot spec, claims its
 // secrets, mounts, and hands over. A root in RAM is a squashfs that it verifies, while it streams, against a
 // signed list of sums. In the running system a copy of it (Node) keeps the node's files up to date, and restarts
-// the machine in good order when it is told to. The package also holds the wire types that it and the boot server
+// the machine in good order when it is told to; a storage machine speaks by a Caller and gets images by a Fetcher (see
+// package pair). The package also holds the wire types that it and the boot server
 // exchange (JSON over HTTP).
 //
 // It speaks NFS version 3 (RFC 1813) through the kernel's client, rtnetlink (RFC 3549), and ARP (RFC 826)

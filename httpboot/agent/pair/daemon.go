@@ -63,8 +63,11 @@ type Daemon struct {
 	fill chan struct{} // one word at most: contents may have changed
 }
 
-// every is the time between two reports: a failover is to be seen at once.
-const every = 2 * time.Second
+// every is the time between two reports, glanceEvery that between two looks whether this half serves.
+const (
+	every       = 2 * time.Second
+	glanceEvery = 250 * time.Millisecond
+)
 
 // callTime is for a short word to one boot server.
 const callTime = 5 * time.Second
@@ -81,14 +84,28 @@ func (d *Daemon) Run(ctx context.Context) error {
 	acting := make(chan struct{}, 1)        // holds a word while somebody acts
 	for {
 		d.turn(ctx, acting, &jobs)
-		t := time.NewTimer(every)
+		if d.wait(ctx) != nil {
+			return nil
+		}
+	}
+}
+
+// wait waits for the next turn: for its time, for something that was done, or for a takeover, which the boot server is
+// to hear of at once.
+func (d *Daemon) wait(ctx context.Context) error {
+	begin, serving := time.Now(), d.machine.flag(ServingFile)
+	t := time.NewTicker(glanceEvery)
+	defer t.Stop()
+	for {
 		select {
 		case <-ctx.Done():
-			t.Stop()
-			return nil
+			return ctx.Err()
 		case <-d.wake:
-			t.Stop()
+			return nil
 		case <-t.C:
+		}
+		if time.Since(begin) >= every || d.machine.flag(ServingFile) != serving {
+			return nil
 		}
 	}
 }
@@ -111,15 +128,17 @@ func (d *Daemon) turn(ctx context.Context, acting chan struct{}, jobs *sync.Wait
 		d.tell(ctx, d.glance(r))
 		return
 	}
-	r := d.look(ctx)
+	before, r := d.orders, d.look(ctx)
 	if !d.tell(ctx, r) {
 		<-acting
 		return
 	}
 	o := d.orders
+	another := o.Rule != before.Rule || o.Known != before.Known || o.Make != before.Make || o.Erase != before.Erase
 	jobs.Go(func() { // ends with its programs, which have their times
-		defer func() { <-acting }()
-		if d.follow(ctx, o, r) {
+		done := d.follow(ctx, o, r)
+		<-acting
+		if done || another {
 			signal(d.wake)
 		}
 	})

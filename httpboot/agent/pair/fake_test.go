@@ -55,6 +55,9 @@ func newFakeMachine(t testing.TB) *fakeMachine {
 		f.file(nfsdDir+"/"+file, "")
 	}
 	f.file("/proc/mounts", "")
+	for _, c := range caches {
+		f.file("/proc/net/rpc/"+c+"/flush", "0\n")
+	}
 	return f
 }
 

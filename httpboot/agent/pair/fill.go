@@ -25,10 +25,13 @@ type made struct {
 // refill is the time between two tries to make contents so that could not be made.
 const refill = 10 * time.Second
 
+// recheck is the time between two looks whether contents that were made so still are.
+const recheck = 30 * time.Second
+
 // keepContents makes so, on the active half, what the volume is to have, whenever that may have changed. It ends with
 // ctx.
 func (d *Daemon) keepContents(ctx context.Context) {
-	var failed time.Time
+	var failed, checked time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,9 +48,13 @@ func (d *Daemon) keepContents(ctx context.Context) {
 			d.setMade(made{})
 			continue
 		}
-		if c.Revision == "" || time.Since(failed) < refill {
+		d.mu.Lock()
+		done := d.made.revision == c.Revision
+		d.mu.Unlock()
+		if c.Revision == "" || time.Since(failed) < refill || done && time.Since(checked) < recheck {
 			continue
 		}
+		checked = time.Now()
 		err := d.makeContents(ctx, c)
 		if ctx.Err() != nil {
 			return

@@ -107,7 +107,7 @@ func (d *Daemon) lookDisk(ctx context.Context, s drbd, started bool) {
 	m := &d.machine
 	if started || s.attached() {
 		if d.seen.err != nil || d.seen.device == "" || d.seen.meta == "" {
-			d.seen = m.linked()
+			d.seen = m.linked(ctx)
 		}
 		return
 	}
@@ -138,7 +138,7 @@ func (d *Daemon) inspect(ctx context.Context, r Rule) seen {
 }
 
 // linked gives the disk that DRBD has, by the link that DRBD's configuration names.
-func (m *machine) linked() seen {
+func (m *machine) linked(ctx context.Context) seen {
 	target, err := os.Readlink(m.path(DiskLink))
 	if err != nil {
 		return seen{err: fmt.Errorf("pair: DRBD runs, and which disk it has is not known: %w", err)}
@@ -148,6 +148,9 @@ func (m *machine) linked() seen {
 		if all.device == target {
 			now.disk = all
 		}
+	}
+	if now.serial == "" {
+		now.serial = m.udevSerial(ctx, now.disk)
 	}
 	f, err := os.Open(m.path(target))
 	if err != nil {
@@ -172,7 +175,7 @@ func (d *Daemon) lookCluster(ctx context.Context, s drbd) {
 // active says that this half serves: the volume is mounted here, and the address is here.
 func (m *machine) active(c Config) bool {
 	on, ok := m.mounted(Volume)
-	if !ok || on.source != Device {
+	if !ok || on.source != Device && on.source != m.path(Device) {
 		return false
 	}
 	nic, err := m.net.Find(c.Floating.Addr())

@@ -125,6 +125,9 @@ func TestStartStop(t *testing.T) {
 	if d := cmp.Diff(want[:2], f.mountPoints()); d != "" {
 		t.Errorf("it left: -want +got:\n%s", d)
 	}
+	if f.read("/proc/net/rpc/nfsd.export/flush") != "1\n" {
+		t.Error("the kernel's caches were not flushed: they hold the mounts")
+	}
 	if f.machine().flag(ServingFile) || f.read(exportsFile) != "" || f.read(threadsFile) != "0\n" || len(f.machine().processes("nfsdcld")) > 0 {
 		t.Error("it left something that serves")
 	}

@@ -33,9 +33,9 @@ func (a *ResourceAgent) stop(ctx context.Context) error {
 	var errs []error
 	for _, s := range []step{
 		{"address", a.removeAddress},
-		{"exports", m.unexport},
 		{"nfsd", func(ctx context.Context) error { return m.stopNFS(ctx, stopNFSD) }},
 		{"helpers", m.stopHelpers},
+		{"exports", m.unexport},
 		{"exported mounts", func(ctx context.Context) error { return a.unmountBelow(ctx, ExportDir) }},
 		{"memory of nfsd", func(ctx context.Context) error { return a.unmountBelow(ctx, "/var/lib/nfs") }},
 		{"volume", func(ctx context.Context) error { return a.unmountBelow(ctx, Volume) }},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -172,15 +171,18 @@ func (m *machine) exportfs(ctx context.Context, text string) error {
 	return m.write(done, nil, 0o600)
 }
 
-// unexport takes back everything, tolerant of what is not there.
+// caches are the kernel's, of what is exported to whom. Their entries hold mounts.
+var caches = []string{"auth.unix.ip", "auth.unix.gid", "nfsd.fh", "nfsd.export"}
+
+// unexport takes back everything: nfsd does not run, and what the kernel remembers is forgotten. (exportfs would do the
+// same, and take a second on a busy machine.)
 func (m *machine) unexport(ctx context.Context) error {
-	os.Remove(m.path(RunDir + "/exported"))
-	if err := gone(os.Remove(m.path(exportsFile))); err != nil {
-		return err
+	errs := []error{gone(os.Remove(m.path(RunDir + "/exported"))), gone(os.Remove(m.path(exportsFile)))}
+	for _, c := range caches {
+		file := "/proc/net/rpc/" + c + "/flush"
+		if m.flag(file) {
+			errs = append(errs, m.tell(file, "1\n")) // any number flushes
+		}
 	}
-	if _, err := os.Stat(filepath.Dir(m.path(threadsFile))); err != nil {
-		return nil // no NFS server in this kernel, ever
-	}
-	_, err := m.run(ctx, 20*time.Second, "exportfs", "-ua")
-	return err
+	return errors.Join(errs...)
 }
