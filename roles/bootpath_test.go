@@ -208,7 +208,7 @@ func TestUptimeThatCannotBe(t *testing.T) {
 func TestStepsOfTheServer(t *testing.T) {
 	r := newRack(t)
 	ticket, _ := r.hello(mac(1))
-	for _, step := range []roles.Step{roles.StepReady, roles.StepHealth, roles.StepOperator, roles.StepPower, roles.StepSpec, roles.StepDiscover, "", roles.Step(strings.Repeat("x", 100))} {
+	for _, step := range []roles.Step{roles.StepReady, roles.StepHealth, roles.StepOperator, roles.StepStorage, roles.StepFence, roles.StepPower, roles.StepSpec, roles.StepDiscover, "", roles.Step(strings.Repeat("x", 100))} {
 		err := r.Report(t.Context(), mac(1), ticket.Boot.Token, []roles.Reported{{Seq: 1, Step: step}})
 		if !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("step %q: %v", step, err)

@@ -87,8 +87,8 @@ func (a *applier) forgetPair(p Pool) error {
 	if len(disks) > 0 {
 		slices.Sort(disks)
 		c := &a.changes[len(a.changes)-1]
-		c.Note = fmt.Sprintf("what is known of the storage pair is forgotten; what is on its disks (%s) stays, but they are strangers then: a new pair takes them only by muster storage claim, which erases them",
-			strings.Join(disks, ", "))
+		c.Note = fmt.Sprintf("what is known of the storage pair is forgotten; what is on its disks (%s) stays, but they are strangers then: "+
+			"a new pair takes them only by muster storage claim, which erases them", strings.Join(disks, ", "))
 	}
 	return a.tx.Pairs().Delete(p.Name)
 }

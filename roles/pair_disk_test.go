@@ -132,6 +132,17 @@ func TestBlankDiskWaits(t *testing.T) {
 	p.goneTwo()
 	p.boot(st2)
 	refused(t, p, blank("DATA-2"), "its metadata are gone")
+	q := wholePair(t)
+	q.goneTwo()
+	q.boot(st2)
+	q.says(st1, q.alone("DATA-1", "m1"))
+	q.says(st2, blank("DATA-2"))
+	if _, err := q.ClaimDisk(t.Context(), "storage-02", "DATA-2"); err != nil {
+		t.Error(err)
+	}
+	if o := q.says(st2, blank("DATA-2")); o.Make != "DATA-2" || q.pair().Disks["storage-02"].Whole {
+		t.Errorf("orders after the claim %+v", o)
+	}
 	p.now = p.now.Add(15 * time.Second)
 	refused(t, p, blank("DATA-9"), "waits for storage-01, which has the data")
 

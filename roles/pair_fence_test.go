@@ -152,6 +152,47 @@ func TestFenceOnePerPair(t *testing.T) {
 	p.wantDenied("who is off shoots", p.fence(st2))
 }
 
+// The right to shoot is kept: a server that dies over a shot does not give it to both.
+func TestFenceRight(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	err := p.Store.Update(t.Context(), func(tx roles.Tx) error {
+		pair, _ := tx.Pairs().Get("storage")
+		pair.Shooter, pair.ShotAt = "storage-01", p.now
+		return tx.Pairs().Put(pair)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.restart()
+	p.wantDenied("the other shoots", p.fence(st2))
+	if len(p.power.offs) != 0 {
+		t.Errorf("switched off %v", p.power.offs)
+	}
+	p.now = p.now.Add(91 * time.Second)
+	if err := p.fence(st2); err != nil || p.power.on[st1.String()] {
+		t.Errorf("one that does not use its right keeps it for ever: %v", err)
+	}
+	// Both on one outlet: each would shoot itself.
+	p = wholePair(t)
+	err = p.Store.Update(t.Context(), func(tx roles.Tx) error {
+		for _, m := range []roles.MAC{st1, st2} {
+			n, _ := tx.Nodes().Get(m)
+			n.Power = &roles.Power{Driver: "test", Target: "same"}
+			if err := tx.Nodes().Put(n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.fence(st1); !errors.Is(err, fs.ErrInvalid) || len(p.power.offs) != 0 {
+		t.Errorf("shot at itself: %v, %v", err, p.power.offs)
+	}
+}
+
 func TestFenceFails(t *testing.T) {
 	p := wholePair(t)
 	p.alive(time.Minute)

@@ -24,7 +24,7 @@ func (ev Reported) check() error {
 	const longest = 32 // bytes of a word
 	switch {
 	case ev.Step == "" || len(ev.Step) > longest,
-		ev.Step == StepHealth || ev.Step == StepOperator,
+		ev.Step == StepHealth || ev.Step == StepOperator || ev.Step == StepStorage || ev.Step == StepFence,
 		order(ev.Step) >= 0 && order(ev.Step) < order(StepHello),
 		ev.Step == StepSpec || order(ev.Step) > order(StepSwitchRoot):
 		return fmt.Errorf("roles: step %.40q is not a machine's to report: %w", string(ev.Step), fs.ErrInvalid)

@@ -91,6 +91,12 @@ pools:
   image: postgres:7
   vars: {port: 5433, extra: [x]}
   takeover: 1m30s
+  storage: disks
+- name: disks
+  role: storage
+  size: {min: 2, max: 2}
+  addresses: 10.77.0.10-10.77.0.11
+  pair: {address: 10.77.0.9, disk: {path: /dev/disk/by-path/a, serial: "DATA-*", sizeMin: 0.5}}
 nodes:
 - {mac: 52:54:00:aa:00:01, pool: db, slot: db-02, labels: {rack: a1}, power: {driver: lab, target: m1}}
 `
@@ -124,6 +130,10 @@ func TestParseEverything(t *testing.T) {
 	if time.Duration(db.Health.Timeout) != 500*time.Millisecond || !db.Volumes[1].ReadOnly || db.Volumes[0].ReadOnly ||
 		time.Duration(p.Takeover) != 90*time.Second || p.Match.CPUMin != 4 || len(p.Match.Subnet) != 2 || p.Match.Labels["on"] != "true" {
 		t.Errorf("got %+v", d)
+	}
+	pair := &roles.PairSpec{Address: netip.MustParseAddr("10.77.0.9"), Disk: roles.DiskRule{Path: "/dev/disk/by-path/a", Serial: "DATA-*", SizeMin: 0.5}}
+	if d := cmp.Diff(pair, d.Pools[1].Pair, addresses); d != "" || p.Storage != "disks" {
+		t.Errorf("storage %q; pair: -want +got:\n%s", p.Storage, d)
 	}
 	want := images.Recipe{From: "oci:registry.example/db:16", Packages: []string{"postgresql"}, Services: []string{"postgresql.service"}, Kernel: "cloud",
 		Suite: "trixie", Mirror: "http://deb.example/debian", Sources: []string{"deb https://deb.example/pg bookworm main"},
