@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"muster/httpboot/agent"
 	"muster/httpboot/agent/pair"
@@ -19,7 +20,7 @@ type pairRack interface {
 	PairOutdate(ctx context.Context, mac roles.MAC, key string) error
 	Present(ctx context.Context, mac roles.MAC, key, files string) (roles.Node, error)
 	Node(key string) (roles.Node, error)
-	Pool(name string) (roles.PoolStatus, error)
+	Pools() ([]roles.PoolStatus, error)
 }
 
 // pairCalls answers storage machines.
@@ -87,7 +88,10 @@ func (p pairCalls) report(ctx context.Context, mac roles.MAC, c agent.PairCall) 
 		return pair.Orders{}, err
 	}
 	out := pairOrders(o)
-	out.Contents = p.contents(n.Pool, r.Revision)
+	// One that has lost its slot just now keeps what it has.
+	if pool, err := p.pairOf(mac, n); err == nil {
+		out.Contents = p.contents(pool, r.Revision)
+	}
 	return out, nil
 }
 
@@ -113,9 +117,20 @@ func (p pairCalls) half(ctx context.Context, mac roles.MAC, key string) (pool st
 	if err != nil {
 		return "", err
 	}
-	of, err := p.rack.Pool(n.Pool)
-	if err != nil || of.Pair == nil || n.Slot == "" || n.State == roles.StateDraining {
-		return "", fmt.Errorf("node %s is no half of a storage pair: %w", mac, fs.ErrInvalid)
+	return p.pairOf(mac, n)
+}
+
+// pairOf gives the storage pair of which a node has a slot: also while it is to become something else, and its pool is
+// another one already.
+func (p pairCalls) pairOf(mac roles.MAC, n roles.Node) (pool string, err error) {
+	all, err := p.rack.Pools()
+	if err != nil {
+		return "", err
 	}
-	return of.Name, nil
+	for _, of := range all {
+		if of.Pair != nil && slices.ContainsFunc(of.Slots, func(s roles.SlotStatus) bool { return s.Name == n.Slot }) {
+			return of.Name, nil
+		}
+	}
+	return "", fmt.Errorf("node %s is no half of a storage pair: %w", mac, fs.ErrInvalid)
 }

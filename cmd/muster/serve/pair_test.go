@@ -18,9 +18,10 @@ import (
 
 // storageRack knows one storage machine, storage-01, and one web machine, and notes what it is asked for.
 type storageRack struct {
-	asked  []string
-	half   roles.Half
-	orders roles.PairOrders
+	asked    []string
+	half     roles.Half
+	orders   roles.PairOrders
+	draining bool
 	// live says whether the context of the last fencing outlived the caller.
 	live bool
 }
@@ -77,6 +78,9 @@ func (r *storageRack) Present(_ context.Context, mac roles.MAC, key, files strin
 func (r *storageRack) Node(key string) (roles.Node, error) {
 	switch key {
 	case storageMAC:
+		if r.draining {
+			return roles.Node{Pool: "web", Slot: "storage-01", Files: "f1", State: roles.StateDraining}, nil
+		}
 		return roles.Node{Pool: "storage", Slot: "storage-01", Files: "f1", State: roles.StateReady}, nil
 	case webMAC:
 		return roles.Node{Pool: "web", Slot: "web-01", State: roles.StateReady}, nil
@@ -84,12 +88,12 @@ func (r *storageRack) Node(key string) (roles.Node, error) {
 	return roles.Node{}, fs.ErrNotExist
 }
 
-func (r *storageRack) Pool(name string) (p roles.PoolStatus, err error) {
-	p.Name = name
-	if name == "storage" {
-		p.Pair = &roles.PairSpec{}
-	}
-	return p, nil
+func (r *storageRack) Pools() ([]roles.PoolStatus, error) {
+	slot := func(name string) []roles.SlotStatus { return []roles.SlotStatus{{Slot: roles.Slot{Name: name}}} }
+	return []roles.PoolStatus{
+		{Pool: roles.Pool{Name: "web"}, Slots: slot("web-01")},
+		{Pool: roles.Pool{Name: "storage", Pair: &roles.PairSpec{}}, Slots: slot("storage-01")},
+	}, nil
 }
 
 func TestPairCalls(t *testing.T) {
@@ -130,6 +134,13 @@ func TestPairCalls(t *testing.T) {
 	if _, err := ask(storageMAC, rightKey, pair.OpOutdate, nil); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("outdate: %v", err)
 	}
+
+	// One that is to become a web machine is a half until then, and is not told to throw away what the pair has.
+	rack.draining = true
+	if got, err := ask(storageMAC, rightKey, pair.OpReport, r); err != nil || got.(pair.Orders).Contents.Revision != "r1 of storage" {
+		t.Errorf("a half that moves: %+v, %v", got, err)
+	}
+	rack.draining = false
 
 	// Nobody else gets anything.
 	for _, op := range []string{pair.OpReport, pair.OpMade, pair.OpFence, pair.OpTry, pair.OpOutdate, pair.OpVote} {

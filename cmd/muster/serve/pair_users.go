@@ -45,6 +45,11 @@ func (s *server) pairUsers(pair string) (out []pairUser, err error) {
 	var gone []string
 	err = s.store.View(func(tx roles.Tx) error {
 		out, refs, gone = nil, nil, nil
+		for pool := range left {
+			if _, ok := tx.Pools().Get(pool); !ok {
+				gone = append(gone, pool)
+			}
+		}
 		for p := range tx.Pools().All() {
 			slots := slices.Collect(tx.SlotsOf(p.Name))
 			at, was := left[p.Name]
