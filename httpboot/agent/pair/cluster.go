@@ -35,6 +35,46 @@ func (d *Daemon) runCluster(ctx context.Context, o Orders, r Report) bool {
 	return any
 }
 
+// clusterSeen is what the cluster said, when that was, and DRBD's state then.
+type clusterSeen struct {
+	cluster
+	at   time.Time
+	drbd string
+}
+
+// watchCluster asks Corosync and Pacemaker from time to time, until ctx ends. It has a goroutine of its own: in a
+// failover, which the boot server is to hear of, they may take long to answer.
+func (d *Daemon) watchCluster(ctx context.Context) {
+	for {
+		d.askCluster(ctx)
+		if pause(ctx, time.Second) != nil {
+			return
+		}
+	}
+}
+
+// askCluster asks when DRBD's state has changed or some time has passed: the programs cost a busy machine a second.
+func (d *Daemon) askCluster(ctx context.Context) {
+	if !d.machine.flag(StartFile) {
+		return
+	}
+	s := d.machine.drbd()
+	state := s.connection + s.role + s.peerRole + s.disk + s.peerDisk
+	d.mu.Lock()
+	due := d.cluster.drbd != state || time.Since(d.cluster.at) >= seldom
+	d.mu.Unlock()
+	if !due {
+		return
+	}
+	c := d.machine.cluster(ctx, d.Config.Slot)
+	if ctx.Err() != nil {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.cluster = clusterSeen{cluster: c, at: time.Now(), drbd: state}
+}
+
 // keepCluster starts the cluster again that was not there to be joined at the last look.
 func (d *Daemon) keepCluster(ctx context.Context, o Orders, r Report) (bool, error) {
 	if r.Joined || len(d.machine.processes("pacemakerd")) > 0 {
@@ -129,6 +169,8 @@ func (d *Daemon) setStandby(ctx context.Context, o Orders, r Report) (bool, erro
 		args = append(args, "--delete")
 	}
 	_, err := d.machine.run(ctx, time.Minute, "crm_attribute", args...)
-	d.cluster.shown = false
+	d.mu.Lock()
+	d.cluster.at = time.Time{}
+	d.mu.Unlock()
 	return err == nil, err
 }

@@ -43,7 +43,6 @@ type Daemon struct {
 	orders  Orders // the last ones that came; the loop's own
 	heard   bool   // a server has answered, ever; the loop's own
 	seen    seen
-	cluster clusterSeen
 	// activeFrom is when this half became active, as the loop saw it.
 	activeFrom time.Time
 	last       map[string]time.Time // when something rare was last done (see rare)
@@ -56,6 +55,7 @@ type Daemon struct {
 	// contents are what the active half is to have, made what it has. Guarded by mu.
 	contents Contents
 	made     made
+	cluster  clusterSeen // guarded by mu
 	// split says that DRBD has found both sides written. Guarded by mu.
 	split bool
 
@@ -80,8 +80,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
-	jobs.Go(func() { d.keepContents(ctx) }) // ends with ctx
-	acting := make(chan struct{}, 1)        // holds a word while somebody acts
+	jobs.Go(func() { d.keepContents(ctx) }) // these two end with ctx
+	jobs.Go(func() { d.watchCluster(ctx) })
+	acting := make(chan struct{}, 1) // holds a word while somebody acts
 	for {
 		d.turn(ctx, acting, &jobs)
 		if d.wait(ctx) != nil {

@@ -442,6 +442,7 @@ func (h *half) step() Report {
 	var jobs sync.WaitGroup
 	h.turn(context.Background(), make(chan struct{}, 1), &jobs)
 	jobs.Wait()
+	h.askCluster(context.Background())
 	return h.look(context.Background())
 }
 

@@ -71,16 +71,26 @@ func TestFenceMetadata(t *testing.T) {
 
 func TestPeerHandler(t *testing.T) {
 	away := errors.New("no answer in time")
+	const both, alone, lost = "Nodes: 2\nQuorate: Yes\n", "Nodes: 1\nQuorate: Yes\n", "Nodes: 1\nQuorate: No\n"
 	tests := []struct {
-		name  string
-		err   error
-		role  string
-		crm   error
-		setUp func(f *fakeMachine)
-		want  int
-		calls bool // crm-fence-peer.sh
+		name string
+		err  error
+		role string
+		crm  error
+		// quorum is what Corosync says at each look, the last of it for ever; nil for a half whose peer is gone.
+		quorum []string
+		setUp  func(f *fakeMachine)
+		want   int
+		calls  bool // crm-fence-peer.sh
 	}{
 		{name: "outdated", crm: &ExitError{Code: 4}, want: 4, calls: true},
+		{name: "noticed late", role: "Primary", quorum: []string{both, both, both, lost, alone}, crm: &ExitError{Code: 7}, want: 7, calls: true},
+		{name: "only DRBD's link", role: "Primary", quorum: []string{both}, crm: &ExitError{Code: 4}, want: 4, calls: true},
+		{name: "the other side has the quorum", role: "Primary", quorum: []string{alone, lost}, want: 1},
+		{name: "maintenance of the other", role: "Secondary", quorum: []string{both, lost}, crm: &ExitError{Code: 4}, want: 4, calls: true},
+		{name: "no quorum for a promotion", role: "Secondary", quorum: []string{lost}, want: 1},
+		{name: "before the cluster", role: "Secondary", quorum: []string{"Cannot initialize QUORUM service"}, crm: &ExitError{Code: 1}, want: 1, calls: true},
+		{name: "Corosync is away", role: "Primary", quorum: []string{"Cannot initialize QUORUM service"}, want: 1, setUp: func(f *fakeMachine) { f.file(StartFile, "") }},
 		{name: "fenced by Pacemaker", crm: &ExitError{Code: 7}, want: 7, calls: true},
 		{name: "crm-fence-peer breaks", crm: &ExitError{Code: -1}, want: 1, calls: true},
 		{name: "we are the stale ones", err: fs.ErrExist, want: 1},
@@ -101,6 +111,17 @@ func TestPeerHandler(t *testing.T) {
 					tt.setUp(f)
 				}
 				f.program("crm-fence-peer.sh", func([]string) (string, error) { return "", tt.crm })
+				quorum := tt.quorum
+				if quorum == nil {
+					quorum = []string{alone}
+				}
+				f.program("corosync-quorumtool", func([]string) (string, error) {
+					now := quorum[0]
+					if len(quorum) > 1 {
+						quorum = quorum[1:]
+					}
+					return now, nil
+				})
 				s := &fakeServer{fails: map[string]error{OpOutdate: tt.err}}
 				var says bytes.Buffer
 				h := &PeerHandler{Root: f.root, System: f, Server: s, Log: &says}
@@ -110,8 +131,17 @@ func TestPeerHandler(t *testing.T) {
 				if ran := f.did(); tt.calls != slices.Contains(ran, crmFencePeer+" --timeout 90") {
 					t.Errorf("it ran %q", ran)
 				}
-				if frozen := tt.role == "Primary"; frozen && len(s.ops) < 100 || tt.role == "Secondary" && (len(s.ops) < 5 || len(s.ops) > 20) {
-					t.Errorf("it asked %d times", len(s.ops))
+				least, most := 1, 1
+				switch {
+				case tt.err == nil && !tt.calls:
+					least, most = 0, 0
+				case tt.err == away && tt.role == "Primary":
+					least, most = 100, 1000
+				case tt.err == away && tt.role == "Secondary":
+					least, most = 5, 20
+				}
+				if n := len(s.ops); n < least || n > most {
+					t.Errorf("it told the boot server %d times", n)
 				}
 				if owed := f.machine().flag(owedFile); owed != (tt.calls && tt.err != nil) {
 					t.Errorf("owed: %v", owed)

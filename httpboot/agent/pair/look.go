@@ -17,14 +17,6 @@ type seen struct {
 	disks, rule   string
 }
 
-// clusterSeen is what the cluster said, when that was, and DRBD's state then.
-type clusterSeen struct {
-	cluster
-	at    time.Time
-	drbd  string
-	shown bool
-}
-
 // seldom is the time between two looks that cost: programs take seconds on a busy machine.
 const seldom = 10 * time.Second
 
@@ -34,9 +26,6 @@ func (d *Daemon) look(ctx context.Context) Report {
 	s := m.drbd()
 	started := m.flag(StartFile)
 	d.lookDisk(ctx, s, started)
-	if started {
-		d.lookCluster(ctx, s)
-	}
 	d.lookSplit(s)
 	d.lookVerify(s)
 	var r Report
@@ -48,9 +37,6 @@ func (d *Daemon) look(ctx context.Context) Report {
 		r.Carries = d.seen.carries
 	}
 	r.Phase, r.Why = d.phase(s, started)
-	if c := d.cluster; started {
-		r.Joined, r.Quorate, r.QDevice, r.Standby = c.joined, c.quorate, c.qdevice, c.standby
-	}
 	r.Verify = d.token("verified")
 	return d.glance(r)
 }
@@ -69,6 +55,8 @@ func (d *Daemon) glance(r Report) Report {
 	if r.Active {
 		r.Images, r.Revision = d.made.images, d.made.revision
 	}
+	c := d.cluster
+	r.Joined, r.Quorate, r.QDevice, r.Standby = c.joined, c.quorate, c.qdevice, c.standby
 	r.Split = d.split
 	d.mu.Unlock()
 	r.Errors = d.errors()
@@ -160,16 +148,6 @@ func (m *machine) linked(ctx context.Context) seen {
 	defer f.Close()
 	now.meta, now.err = readMeta(f, now.size)
 	return now
-}
-
-// lookCluster asks Corosync and Pacemaker, when DRBD's state has changed or some time has passed.
-func (d *Daemon) lookCluster(ctx context.Context, s drbd) {
-	state := s.connection + s.role + s.peerRole + s.disk + s.peerDisk
-	if d.cluster.shown && d.cluster.drbd == state && time.Since(d.cluster.at) < seldom {
-		return
-	}
-	d.cluster = clusterSeen{cluster: d.machine.cluster(ctx, d.Config.Slot), drbd: state, shown: true}
-	d.cluster.at = time.Now()
 }
 
 // active says that this half serves: the volume is mounted here, and the address is here.

@@ -70,8 +70,12 @@ func (p *PeerHandler) Do(ctx context.Context, args, env []string) int {
 func (p *PeerHandler) outdate(ctx context.Context) error {
 	m := machine{root: p.Root, sys: p.System}
 	patience := peerPromote
-	if m.drbd().role == "Primary" {
+	frozen := m.drbd().role == "Primary"
+	if frozen {
 		patience = peerFrozen
+	}
+	if err := m.mayOutdate(ctx, frozen, patience); err != nil {
+		return err
 	}
 	for begin := time.Now(); ; {
 		err := p.Server.Call(ctx, callTime, OpOutdate, nil, nil)
@@ -92,6 +96,44 @@ func (p *PeerHandler) outdate(ctx context.Context) error {
 		}
 		fmt.Fprintf(p.Log, "fence-peer: %v; again\n", err)
 		if err := pause(ctx, 2*time.Second); err != nil {
+			return err
+		}
+	}
+}
+
+// Times of Corosync: it may notice a loss later than DRBD does, and the third vote after that.
+const (
+	quorumLook = 500 * time.Millisecond
+	lossTime   = 15 * time.Second
+)
+
+// mayOutdate waits until this half may speak for the pair: Corosync has noticed as well that the other one is gone, and
+// this side has the quorum. The other side of a split may have it, and would be kept from taking over by a note of
+// this one. Where only DRBD has lost the other half, that goes on after lossTime; where Corosync does not run, an
+// operator has decided (see Daemon.promote).
+func (m *machine) mayOutdate(ctx context.Context, frozen bool, patience time.Duration) error {
+	sure := 0
+	for begin := time.Now(); ; {
+		out, _ := m.run(ctx, 10*time.Second, "corosync-quorumtool", "-s")
+		c := parseQuorum(out)
+		switch past := time.Since(begin); {
+		case c.nodes == 0 && !m.flag(StartFile):
+			return nil
+		case c.quorate && !frozen:
+			return nil // Pacemaker, which promotes, knows who is there
+		case c.quorate && (c.nodes == 1 || past >= lossTime):
+			// Just after a loss it may still have the quorum of before.
+			if sure++; sure > 1 {
+				return nil
+			}
+		case past > patience:
+			return errors.New("pair: this side has no quorum: it can't say whose data are old")
+		case m.drbd().connected():
+			return errors.New("pair: the peer is back")
+		default:
+			sure = 0
+		}
+		if err := pause(ctx, quorumLook); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 // cluster is what Corosync and Pacemaker say.
 type cluster struct {
 	joined, quorate, qdevice, standby bool
+	// nodes are those that Corosync sees; 0 where it does not run.
+	nodes int
 }
 
 // cluster asks them. Each program costs a slow machine a second, so the daemon asks rarely.
@@ -36,6 +38,8 @@ func parseQuorum(out string) cluster {
 		switch strings.TrimSpace(k) {
 		case "Quorate":
 			c.quorate = v == "Yes"
+		case "Nodes":
+			c.nodes = int(min(max(0, number(v)), 1<<10))
 		case "Flags":
 			// "Quorate Qdevice"; the flag is there while the device is registered.
 			c.quorate = c.quorate || hasWord(v, "Quorate")
