@@ -150,6 +150,11 @@ func (a *Agent) setUp(ctx context.Context, s *Spec) (step string, err error) {
 	if err := a.setAddress(ctx, s); err != nil {
 		return "network", err
 	}
+	// Before anything is mounted: it is what an NFS 4 server knows this machine by, and two with the same name take
+	// each other's state away (RFC 8881 §2.4).
+	if err := a.System.SetHostname(s.Hostname); err != nil {
+		return "network", fmt.Errorf("hostname %s: %w", s.Hostname, err)
+	}
 	// The handshake is work for this machine's processor, a mount a wait for the server.
 	secrets, stop := a.claiming(ctx, s)
 	defer stop()

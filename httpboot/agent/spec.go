@@ -115,9 +115,6 @@ func (a *Agent) setAddress(ctx context.Context, s *Spec) error {
 
 // writeFiles writes the names that every node has, the spec's own files over them, and the secret ones.
 func (a *Agent) writeFiles(s *Spec, secret []File) error {
-	if err := a.System.SetHostname(s.Hostname); err != nil {
-		return fmt.Errorf("hostname %s: %w", s.Hostname, err)
-	}
 	w := newWriter(a.path(sysroot), a.volume)
 	for _, f := range append(nameFiles(s), s.Files...) {
 		if _, err := w.write(f); err != nil {
