@@ -201,6 +201,16 @@ func TestOwnDiskIsNeverErased(t *testing.T) {
 	}
 }
 
+func TestMakeIsForOneDisk(t *testing.T) {
+	h := newHalf(t)
+	h.f.disk("sda", "DATA-1", testDisk)
+	h.server.orders.Make = "DATA-2"
+	h.settle()
+	if d := h.drbdDid(); len(d) > 0 {
+		t.Errorf("it did %q", d)
+	}
+}
+
 // A disk that is changed between the report and the order must not get metadata.
 func TestMakeLooksAgain(t *testing.T) {
 	h := newHalf(t)

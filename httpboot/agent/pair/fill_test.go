@@ -192,7 +192,7 @@ func TestNestedExports(t *testing.T) {
 func TestDirsFollowNoLinks(t *testing.T) {
 	dir := t.TempDir()
 	if err := errors.Join(os.MkdirAll(dir+"/v/state/web-01", 0o755), os.Mkdir(dir+"/outside", 0o755),
-		os.Symlink("../../../outside", dir+"/v/state/web-01/var"), os.Symlink("/", dir+"/v/volumes"), os.WriteFile(dir+"/v/file", nil, 0o644)); err != nil {
+		os.Symlink("../../../outside", dir+"/v/state/web-01/var"), os.Symlink("/", dir+"/v/volumes"), os.Mkdir(dir+"/v/state/web-03", 0o755), os.Symlink("../web-03", dir+"/v/state/web-01/lib"), os.WriteFile(dir+"/v/file", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	volume, err := os.Open(dir + "/v")
@@ -200,7 +200,7 @@ func TestDirsFollowNoLinks(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer volume.Close()
-	for _, p := range []string{"state/web-01/var/log", "state/web-01/var", "volumes/x", "file", "file/x"} {
+	for _, p := range []string{"state/web-01/var/log", "state/web-01/var", "state/web-01/lib/x", "volumes/x", "file", "file/x"} {
 		if err := makeDir(volume, Dir{Path: p, Mode: 0o755, UID: os.Getuid(), GID: os.Getgid()}); err == nil {
 			t.Errorf("%s was made", p)
 		}
@@ -217,5 +217,34 @@ func TestDirsFollowNoLinks(t *testing.T) {
 	}
 	if got := mode(t, dir+"/v/state/web-02"); got != "dgrwxr-x---" {
 		t.Errorf("its mode is %s", got)
+	}
+}
+
+// An exportfs that failed is run again, though its file is as it should be.
+func TestExportfsAgain(t *testing.T) {
+	h := active(t)
+	h.f.dir(Volume + "/volumes/www")
+	var fails error
+	h.f.program("exportfs", func([]string) (string, error) { return "", fails })
+	c := Contents{Exports: []Export{{Path: "volumes/www", Clients: prefixes("10.77.0.21/32")}}}
+	count := func() (n int) {
+		for _, s := range h.f.did() {
+			if s == "exportfs -ra" {
+				n++
+			}
+		}
+		return n
+	}
+	for i, tt := range []struct {
+		fails error
+		more  string
+		want  int
+	}{{nil, "10.77.0.22/32", 1}, {nil, "10.77.0.22/32", 0}, {errors.New("no"), "10.77.0.23/32", 1}, {nil, "10.77.0.23/32", 1}, {nil, "10.77.0.23/32", 0}} {
+		fails = tt.fails
+		c.Exports[0].Clients = prefixes("10.77.0.21/32", tt.more)
+		_, err := h.machine.export(t.Context(), c)
+		if n := count(); n != tt.want || (err == nil) != (tt.fails == nil) {
+			t.Errorf("%d: exportfs ran %d times, want %d; %v", i, n, tt.want, err)
+		}
 	}
 }
