@@ -342,7 +342,8 @@ func (r *Registry) orders(tx Tx, n Node, b Boot, now time.Time, fenced MAC) (Ord
 		why := fmt.Sprintf("%s needs kernel %s, and %s runs", img.Ref, img.Kernel, b.Kernel)
 		return Orders{Reboot: why, Node: n}, advance(tx, n, &b, Event{Time: now, Step: StepReboot, Message: why})
 	}
-	n.Image = img.Ref.String()
+	p, _ := tx.Pools().Get(n.Pool)
+	n.Image, n.Storage = img.Ref.String(), p.Storage
 	if err := tx.Nodes().Put(n); err != nil {
 		return Orders{}, err
 	}

@@ -62,6 +62,8 @@ type Node struct {
 	Facts Facts `json:"facts,omitzero"`
 	// Image is what it booted last, "web:7"; "" before that.
 	Image string `json:"image,omitempty"`
+	// Storage is the storage pair that it mounts from since its latest boot; "" for the boot server, as in Pool.
+	Storage string `json:"storage,omitempty"`
 	// Restart says that somebody wants the machine to restart, and why; it is gone when its next boot begins.
 	Restart string `json:"restart,omitempty"`
 	// Sync says that somebody wants the machine to have its files as they are now; it is gone when the machine

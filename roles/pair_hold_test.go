@@ -117,6 +117,42 @@ func TestRolloutOfUsers(t *testing.T) {
 	}
 }
 
+// A pool is moved to other storage by one line and a rollout, with the image that it has.
+func TestRolloutMovesStorage(t *testing.T) {
+	p := wholePair(t)
+	p.boot(webMAC)
+	p.health(90, true, nil)
+	if n := p.node("web-01"); n.Storage != "storage" {
+		t.Fatalf("it mounts from %q", n.Storage)
+	}
+	roll := func() error {
+		_, err := p.StartRollout(t.Context(), "web", roles.RolloutOptions{})
+		return err
+	}
+	if err := roll(); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("nothing would change: %v", err)
+	}
+	for _, yaml := range []string{strings.Replace(pairYAML, " storage: storage,", "", 1), pairYAML} {
+		p.declare(yaml)
+		if err := roll(); err != nil {
+			t.Fatal(err)
+		}
+		p.run()
+		p.tick(time.Second)
+		if p.node("web-01").Restart == "" {
+			t.Fatal("it is not restarted")
+		}
+		p.boot(webMAC)
+		p.health(30, true, nil)
+		if ro, _ := p.Rollout("web"); ro.State != roles.RolloutDone {
+			t.Errorf("rollout %+v", ro)
+		}
+		if err := roll(); !errors.Is(err, fs.ErrInvalid) {
+			t.Errorf("again: %v", err)
+		}
+	}
+}
+
 // A machine that nobody knows takes the place of a half that is dead.
 func TestNewHalf(t *testing.T) {
 	dead := func() *pairRack {

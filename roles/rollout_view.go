@@ -32,8 +32,10 @@ type rolloutMember struct {
 	// Node is the occupant; nil where there is none, it is off, or on its way elsewhere.
 	Node *Node
 	// Runs is the image that the machine runs or was told to; zero where that is not known: its next order
-	// says, or it never came so far.
+	// says, or it never came so far; zero, too, where Moves.
 	Runs images.Ref
+	// Moves says that it mounts from another storage than its pool has now, and has to restart for that.
+	Moves bool
 	// Stuck says why it cannot be restarted; empty where it can.
 	Stuck string
 }
@@ -59,6 +61,9 @@ func (r *Registry) rolloutView(tx Tx, p Pool, watched time.Time) rolloutView {
 				b, _ = latest(tx, n)
 			}
 			m.Node, m.Runs = &n, runs(n, b)
+			if m.Moves = m.Runs.Name != "" && n.Storage != p.Storage; m.Moves {
+				m.Runs = images.Ref{}
+			}
 			if byHand != nil && !r.speaks(n, b) && r.now().Sub(watched) > agentWait {
 				m.Stuck = "its own agent does not answer, and it has no power driver"
 			}
@@ -106,10 +111,10 @@ func (v rolloutView) ready() (count int) {
 	return count
 }
 
-// differs reports whether a node of the pool runs something else than ref.
+// differs reports whether a node of the pool runs something else than ref, or from somewhere else.
 func (v rolloutView) differs(ref images.Ref) bool {
 	for _, m := range v.Slots {
-		if m.Runs.Name != "" && m.Runs != ref {
+		if m.Moves || m.Runs.Name != "" && m.Runs != ref {
 			return true
 		}
 	}

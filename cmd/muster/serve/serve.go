@@ -154,6 +154,7 @@ func (s *server) assemble() error {
 	}
 	for _, n := range s.networks {
 		s.registry.Subnets = append(s.registry.Subnets, n.Prefix)
+		s.registry.Ranges = append(s.registry.Ranges, roles.AddressRange(n.Range))
 	}
 	s.registry.Power["wol"] = &power.WOL{Broadcast: s.broadcasts()}
 	if lab := s.Config.Power.Lab; lab != nil {

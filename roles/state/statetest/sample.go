@@ -77,7 +77,7 @@ func FullNode() roles.Node {
 				NICs:  []roles.NIC{{Name: "eth0", MAC: mac(1), Driver: "virtio_net", Speed: 1000, Link: true}},
 				Disks: []roles.Disk{{Name: "sda", Size: 1, Model: "m", Serial: "s"}}},
 		},
-		Image: "web:7", Restart: "rollout", Sync: true, Files: "f00", Boot: 3, FirstSeen: noon, LastSeen: noon, Failures: 2,
+		Image: "web:7", Storage: "storage", Restart: "rollout", Sync: true, Files: "f00", Boot: 3, FirstSeen: noon, LastSeen: noon, Failures: 2,
 	}
 }
 
