@@ -161,7 +161,7 @@ func TestStorageTools(t *testing.T) {
 			t.Errorf("%s says:\n%s\nwant %s", command, out, want)
 		}
 	}
-	for _, program := range []string{"/usr/lib/ocf/resource.d/muster/storage", "/usr/sbin/fence_muster", "/usr/lib/drbd/muster-fence-peer"} {
+	for _, program := range []string{"/usr/lib/ocf/resource.d/muster/storage", "/usr/sbin/fence_muster", "/usr/lib/drbd/muster-fence-peer", "/usr/lib/drbd/muster-unfence-peer"} {
 		x.run("sh", "-n", program)
 		x.run("test", "-x", program)
 	}
