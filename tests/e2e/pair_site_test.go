@@ -82,7 +82,14 @@ type pairSite struct {
 	rec   *recorder
 	page  *pageLoop
 	web   *rack.Machine
-	disks int // how many have been made: each has its own serial number
+	// killed is what died last.
+	killed *death
+}
+
+// death is the end of a half.
+type death struct {
+	slot string
+	at   time.Time
 }
 
 // newPairSite declares the pair and the pools; no machine is on.
@@ -95,7 +102,7 @@ func newPairSite(t *testing.T) *pairSite {
 			t.Fatal(err)
 		}
 	}
-	p := &pairSite{site: newSite(t)}
+	p := &pairSite{site: newSite(t), killed: &death{}}
 	declared := filepath.Join(p.dir, "pair.yaml")
 	write(t, declared, pairYAML)
 	p.muster("apply", "-f", declared)
@@ -129,7 +136,7 @@ func (p *pairSite) keep() {
 		}
 	}
 	write(p.t, filepath.Join(dir, "serve.log"), p.log.String())
-	out, _ := p.try("events", "--limit", "1000")
+	out, _ := p.try("events", "--last", "1000")
 	write(p.t, filepath.Join(dir, "events"), out)
 	v, err := p.client.Pair(context.Background(), "storage")
 	write(p.t, filepath.Join(dir, "pair.json"), fmt.Sprint(asJSON(v), "\n", err))
@@ -142,10 +149,9 @@ func asJSON(v any) string {
 
 // storageMachine is the spec of a machine for the pair, with a blank disk.
 func (p *pairSite) storageMachine(name string) rack.MachineSpec {
-	p.disks++
 	return rack.MachineSpec{
 		Name: name, Firmware: rack.BIOS, Product: "storage", MemoryMiB: 1280,
-		Disks: []rack.Disk{{SizeMiB: 512, Serial: fmt.Sprintf("DATA-%d", p.disks)}},
+		Disks: []rack.Disk{{SizeMiB: 512, Serial: fmt.Sprintf("DATA-%d", len(p.rack.Machines())+1)}},
 	}
 }
 

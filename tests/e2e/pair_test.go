@@ -28,8 +28,7 @@ func TestPair(t *testing.T) {
 		run  func(*pairSite)
 	}{
 		{"kill", (*pairSite).killActive},
-		{"return", (*pairSite).killInTurn},
-		{"replace", (*pairSite).replaceHalf},
+		{"return", (*pairSite).returnAndReplace},
 		{"cut", (*pairSite).cutLinks},
 		{"fencing", (*pairSite).breakFencing},
 		{"stale", (*pairSite).staleSurvivor},
@@ -88,51 +87,39 @@ func (p *pairSite) coldStart() {
 
 // killActive takes the power of the active half.
 func (p *pairSite) killActive() {
-	at, killed := p.kill()
-	p.says(2, "%s, while active, loses its power: %s", killed, p.stalls(at))
-}
-
-// kill takes the power of the active half and waits until the other one serves.
-func (p *pairSite) kill() (at time.Time, killed string) {
-	p.t.Helper()
-	killed = p.settled()
-	m := p.half(killed)
+	killed := p.settled()
 	p.rec.goesOn(p.t, 5)
-	at = time.Now()
-	if err := m.Off(); err != nil { // SIGKILL
+	at := time.Now()
+	if err := p.half(killed).Off(); err != nil { // SIGKILL
 		p.t.Fatal(err)
 	}
+	*p.killed = death{killed, at}
 	p.serves(other(killed))
 	p.check()
-	return at, killed
+	p.says(2, "%s, active, loses its power: %s", killed, p.stalls(at))
 }
 
-// killInTurn lets the dead half return and kills the one that is active then, and once more.
-func (p *pairSite) killInTurn() {
-	p.settled()
-	var rounds []string
-	for range 2 {
-		at, killed := p.kill()
-		stalls := p.stalls(at)
-		p.settled()
-		rounds = append(rounds, fmt.Sprintf("%s killed: %s; whole again after %.0f s", killed, stalls, since(at)))
+// returnAndReplace waits until the dead half has returned by itself and breaks the other one, for good: a new machine
+// with a blank disk comes in its place.
+func (p *pairSite) returnAndReplace() {
+	dead := p.settled()
+	returned := "both are there"
+	if p.killed.slot != "" {
+		returned = fmt.Sprintf("%s is back in sync %.0f s after its death", p.killed.slot, since(p.killed.at))
 	}
 	p.check()
-	p.says(3, "%s", strings.Join(rounds, "; then "))
-}
-
-// replaceHalf breaks the active half for good and puts a new machine with a blank disk in its place.
-func (p *pairSite) replaceHalf() {
-	dead := p.settled()
-	at := time.Now()
 	old := p.half(dead)
+	p.rec.goesOn(p.t, 5)
+	at := time.Now()
 	if err := old.Fail(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.serves(other(dead))
-	stalls := p.stalls(at)
+	p.check()
+	p.says(3, "%s; then %s, active, dies: %s", returned, dead, p.stalls(at))
+
 	on := time.Now()
-	m := p.powerOn(p.storageMachine(fmt.Sprintf("new-%d", p.disks)))
+	m := p.powerOn(p.storageMachine("new"))
 	p.wait(m.MAC().String(), "in "+dead, func(n roles.Node) bool { return n.Slot == dead })
 	slot := since(on)
 	percent, left := false, false
@@ -156,7 +143,7 @@ func (p *pairSite) replaceHalf() {
 		p.t.Errorf("%s is known by the disk %+v, want %s, whole", dead, got, serial)
 	}
 	p.check()
-	p.says(4, "%s breaks: %s; a new machine with a blank disk has the slot after %.0f s and all data after %.0f s", dead, stalls, slot, since(on))
+	p.says(4, "a new machine with a blank disk of 512 MiB has the slot %s after %.0f s and all data after %.0f s", dead, slot, since(on))
 }
 
 // stalls are the figures of an event: who waited for how long.
