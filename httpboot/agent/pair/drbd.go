@@ -14,6 +14,8 @@ type drbd struct {
 	// role and disk are this half's, peerRole and peerDisk the other one's.
 	role, peerRole string
 	disk, peerDisk string
+	// frozen says that DRBD holds up all reads and writes until its peer is fenced or back.
+	frozen bool
 	// synced is in percent and left in seconds, while a resync or a verification runs.
 	synced float64
 	left   int64
@@ -88,6 +90,9 @@ func (d *drbd) take(fields []string) {
 			d.role, d.peerRole, _ = strings.Cut(v, "/")
 		case "ds":
 			d.disk, d.peerDisk, _ = strings.Cut(v, "/")
+			if i+2 < len(fields) { // "C s-----": the protocol, and first of the flags s for suspended or r for running
+				d.frozen = strings.HasPrefix(fields[i+2], "s")
+			}
 		case "oos":
 			d.outOfSync = max(0, number(v))
 		case "sync'ed", "verified":

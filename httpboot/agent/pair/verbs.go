@@ -76,7 +76,16 @@ func (p Process) daemon(ctx context.Context) error {
 		d.Console = agent.NewConsole(f, true)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	w := &Watchdog{System: d.System, Reset: resetMachine, Console: d.Console}
+	watched := make(chan struct{})
+	go func() { // ends with ctx
+		defer close(watched)
+		w.Run(ctx)
+	}()
+	defer func() {
+		cancel()
+		<-watched
+	}()
 	health := make(chan error, 1)
 	go func() { // ends with ctx
 		health <- d.ServeHealth(ctx, l)
