@@ -8,75 +8,91 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"muster/roles"
 )
 
-// formerUsers remembers which pools' nodes may still have mounted from a storage pair though their pool does not use
-// it any more: until a node restarts it runs from where it booted.
+// pairUse is how a pool's nodes use a storage pair.
+type pairUse struct {
+	Pool string `json:"pool"`
+	// Root says that their roots are there; Volumes and State are their role's.
+	Root    bool                `json:"root,omitempty"`
+	Volumes []roles.VolumeMount `json:"volumes,omitempty"`
+	State   []string            `json:"state,omitempty"`
+	// Left is when that ended; zero while the next node that boots uses it so.
+	Left time.Time `json:"left,omitzero"`
+}
+
+// useOf is how the nodes of a pool with this role use their pair.
+func useOf(pool string, role roles.Role) pairUse {
+	return pairUse{Pool: pool, Root: role.Root != roles.RootRAM, Volumes: role.Volumes, State: role.State}
+}
+
+// like says whether two uses are the same, whenever they ended.
+func (u pairUse) like(v pairUse) bool {
+	return u.Pool == v.Pool && u.Root == v.Root && slices.Equal(u.Volumes, v.Volumes) && slices.Equal(u.State, v.State)
+}
+
+func (u pairUse) equal(v pairUse) bool { return u.like(v) && u.Left.Equal(v.Left) }
+
+// role is what its nodes booted with, as far as they have it from the pair.
+func (u pairUse) role() roles.Role {
+	r := roles.Role{Root: roles.RootNFS, Volumes: u.Volumes, State: u.State}
+	if !u.Root {
+		r.Root = roles.RootRAM
+	}
+	return r
+}
+
+// formerUsers remembers what pools' nodes may still have mounted from a storage pair though their pool does not use
+// it any more, or their role is another one: until a node restarts it runs from what it booted with.
 type formerUsers struct {
 	// file keeps it, as a restart of this server is none of the nodes'.
 	file string
 
 	mu sync.Mutex
-	// left is when each pool left, by pair and pool; zero for one that uses the pair. nil: not read yet. Guarded by
-	// mu.
-	left map[string]map[string]time.Time
+	// uses are those of each pair, the former ones first. nil: not read yet. Guarded by mu.
+	uses map[string][]pairUse
 }
 
-// note takes those who use a pair now, and gives those who left, and when. What cannot be kept is an error: what
-// nodes run from would go.
-func (f *formerUsers) note(pair string, users map[string]bool, now time.Time) (left map[string]time.Time, err error) {
+// note takes how a pair is used now, and gives what ended, and when. What cannot be kept is an error: what nodes run
+// from would go.
+func (f *formerUsers) note(pair string, used []pairUse, now time.Time) (former []pairUse, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.left == nil {
-		if f.left, err = f.read(); err != nil {
+	if f.uses == nil {
+		if f.uses, err = f.read(); err != nil {
 			return nil, err
 		}
 	}
-	next := maps.Clone(f.left[pair])
-	if next == nil {
-		next = map[string]time.Time{}
-	}
-	for pool, at := range next {
-		if at.IsZero() && !users[pool] {
-			next[pool] = now
+	for _, u := range f.uses[pair] {
+		if slices.ContainsFunc(used, u.like) {
+			continue
 		}
-	}
-	for pool := range users {
-		next[pool] = time.Time{}
-	}
-	if err := f.keep(pair, next); err != nil {
-		return nil, err
-	}
-	left = map[string]time.Time{}
-	for pool, at := range next {
-		if !at.IsZero() {
-			left[pool] = at
+		if u.Left.IsZero() {
+			u.Left = now
 		}
+		former = append(former, u)
 	}
-	return left, nil
+	return former, f.keep(pair, slices.Concat(former, used))
 }
 
-// forget drops pools of which no node runs from the pair any more.
-func (f *formerUsers) forget(pair string, pools []string) error {
+// forget drops former uses that no node has any more.
+func (f *formerUsers) forget(pair string, gone []pairUse) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	next := maps.Clone(f.left[pair])
-	for _, pool := range pools {
-		delete(next, pool)
-	}
-	return f.keep(pair, next)
+	return f.keep(pair, slices.DeleteFunc(slices.Clone(f.uses[pair]), func(u pairUse) bool { return slices.ContainsFunc(gone, u.equal) }))
 }
 
 // keep makes next durable, where it is anything new. The caller holds mu.
-func (f *formerUsers) keep(pair string, next map[string]time.Time) error {
-	if maps.EqualFunc(next, f.left[pair], time.Time.Equal) {
+func (f *formerUsers) keep(pair string, next []pairUse) error {
+	if slices.EqualFunc(next, f.uses[pair], pairUse.equal) {
 		return nil
 	}
-	all := maps.Clone(f.left)
+	all := maps.Clone(f.uses)
 	all[pair] = next
 	b, err := json.MarshalIndent(all, "", "  ")
 	if err == nil {
@@ -85,12 +101,12 @@ func (f *formerUsers) keep(pair string, next map[string]time.Time) error {
 	if err != nil {
 		return fmt.Errorf("users of storage pairs: %w", err)
 	}
-	f.left = all
+	f.uses = all
 	return nil
 }
 
-func (f *formerUsers) read() (map[string]map[string]time.Time, error) {
-	all := map[string]map[string]time.Time{}
+func (f *formerUsers) read() (map[string][]pairUse, error) {
+	all := map[string][]pairUse{}
 	b, err := os.ReadFile(f.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return all, nil

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -108,12 +109,12 @@ func TestPairUsers(t *testing.T) {
 
 	change(t, s, func(tx roles.Tx) error { return tx.Rollouts().Delete("web") })
 	change(t, s, pool(""))
-	expect("its node runs from the pair still", map[string][]string{"web": {"web:4", "web:2"}})
+	expect("its node runs from the pair still", map[string][]string{"web": {"web:2"}})
 	// Another process of this server knows, too.
 	s.former = formerUsers{file: s.former.file}
-	expect("after a restart of the server", map[string][]string{"web": {"web:4", "web:2"}})
+	expect("after a restart of the server", map[string][]string{"web": {"web:2"}})
 	change(t, s, boot(2, "", now.Add(time.Hour), false))
-	expect("a packet is no restart", map[string][]string{"web": {"web:4", "web:2"}})
+	expect("a packet is no restart", map[string][]string{"web": {"web:2"}})
 	change(t, s, boot(2, "web:4", now.Add(time.Hour), true))
 	expect("it restarted", map[string][]string{})
 	s.former = formerUsers{file: s.former.file}
@@ -128,6 +129,73 @@ func TestPairUsers(t *testing.T) {
 	if _, err := s.pairUsers("storage"); err == nil {
 		t.Error("what nodes run from is not known, and nobody is told")
 	}
+}
+
+// TestFormerUse: a role that is changed takes nothing from the nodes that booted with it as it was.
+func TestFormerUse(t *testing.T) {
+	s := rackOf(t)
+	mac, err := roles.ParseMAC(webMAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for v := 1; v <= 4; v++ {
+		repack(t, s, images.Ref{Name: "web", Version: v})
+	}
+	addresses := roles.AddressRange{First: netip.MustParseAddr("10.77.0.20"), Last: netip.MustParseAddr("10.77.0.20")}
+	boot := func(id uint64, started time.Time) func(tx roles.Tx) error {
+		return func(tx roles.Tx) error {
+			return tx.Boots().Put(roles.Boot{ID: id, Node: mac, Started: started, Up: started, Image: "web:2", Slot: "web-01"})
+		}
+	}
+	change(t, s, func(tx roles.Tx) error {
+		return errors.Join(
+			tx.Pools().Put(roles.Pool{Name: "web", Role: "web", Storage: "storage", Addresses: addresses}),
+			tx.Slots().Put(roles.Slot{Name: "web-01", Pool: "web", Number: 1, Address: addresses.First, Node: mac}),
+			tx.Nodes().Put(roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", State: roles.StateReady}))
+	})
+	change(t, s, boot(1, time.Now().Add(-time.Hour)))
+	role := func(r roles.Role) { r.Name = "web"; s.registry.Library["web"] = r }
+	// exports are the paths that web-01 may mount; those that it may write have a star.
+	exports := func() (out []string) {
+		t.Helper()
+		users, err := s.pairUsers("storage")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := makeContents(users, packedAs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range c.Exports[1:] {
+			if !e.ReadOnly {
+				e.Path += "*"
+			}
+			out = append(out, e.Path)
+		}
+		return out
+	}
+	expect := func(what string, want ...string) {
+		t.Helper()
+		if d := cmp.Diff(want, exports()); d != "" {
+			t.Errorf("%s (-want +got):\n%s", what, d)
+		}
+	}
+	www := roles.VolumeMount{Name: "www", Mount: "/var/www"}
+	role(roles.Role{State: []string{"/srv"}, Volumes: []roles.VolumeMount{www}})
+	before := []string{"images/web/2", "images/web/4", "state/web-01*", "volumes/www*"}
+	expect("as it booted", before...)
+	www.ReadOnly = true
+	role(roles.Role{State: []string{"/srv"}, Volumes: []roles.VolumeMount{www}})
+	expect("its volume is to be read-only", before...)
+	role(roles.Role{Root: roles.RootRAM})
+	before = slices.DeleteFunc(before, func(path string) bool { return path == "images/web/4" }) // the next one boots it into RAM
+	expect("all of it is to go", before...)
+	s.former = formerUsers{file: s.former.file}
+	expect("after a restart of the server", before...)
+	change(t, s, boot(2, time.Now().Add(time.Hour)))
+	expect("it booted anew")
+	role(roles.Role{State: []string{"/srv"}})
+	expect("as it is to be now", "images/web/2", "images/web/4", "state/web-01*")
 }
 
 // repack notes that a version has its squashfs.

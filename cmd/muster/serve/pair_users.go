@@ -18,49 +18,47 @@ type pairUser struct {
 	pool  roles.Pool
 	role  roles.Role
 	slots []roles.Slot
-	// images are those that its nodes run, boot or are to get; the one that the next node boots goes first.
+	// images are those that its nodes run, boot or are to get; the one that the next node boots goes first, where
+	// that one mounts from the pair so.
 	images []images.Image
 }
 
-// pairUsers gives the pools that use a pair, by name, and those that did and of which nodes still run from it.
+// pairUsers gives the pools that use a pair, by name, and then how it was used by those of which nodes still run from
+// it as they booted.
 func (s *server) pairUsers(pair string) (out []pairUser, err error) {
-	users := map[string]bool{}
-	err = s.store.View(func(tx roles.Tx) error {
-		clear(users)
-		for p := range tx.Pools().All() {
-			if p.Storage == pair {
-				users[p.Name] = true
-			}
-		}
-		return nil
-	})
+	now, used, err := s.usersNow(pair)
 	if err != nil {
 		return nil, err
 	}
-	left, err := s.former.note(pair, users, time.Now())
+	former, err := s.former.note(pair, used, time.Now())
 	if err != nil {
 		return nil, err
 	}
 	var refs [][]images.Ref
-	var gone []string
+	var gone []pairUse
 	err = s.store.View(func(tx roles.Tx) error {
 		out, refs, gone = nil, nil, nil
-		for pool := range left {
-			if _, ok := tx.Pools().Get(pool); !ok {
-				gone = append(gone, pool)
-			}
-		}
 		for p := range tx.Pools().All() {
+			role, ok := now[p.Name]
+			if !ok {
+				continue
+			}
+			next, err := nextImage(p, role)
+			if err != nil {
+				return err
+			}
+			out = append(out, pairUser{pool: p, role: role, slots: slices.Collect(tx.SlotsOf(p.Name))})
+			refs = append(refs, append([]images.Ref{next}, imagesOf(tx, p)...))
+		}
+		for _, u := range former {
+			p, _ := tx.Pools().Get(u.Pool)
 			slots := slices.Collect(tx.SlotsOf(p.Name))
-			at, was := left[p.Name]
-			if was && !slices.ContainsFunc(slots, func(s roles.Slot) bool { return bootedBefore(tx, s, at) }) {
-				gone = append(gone, p.Name)
-				was = false
+			if !slices.ContainsFunc(slots, func(s roles.Slot) bool { return bootedBefore(tx, s, u.Left) }) {
+				gone = append(gone, u)
+				continue
 			}
-			if users[p.Name] || was {
-				out = append(out, pairUser{pool: p, slots: slots})
-				refs = append(refs, imagesOf(tx, p))
-			}
+			out = append(out, pairUser{pool: p, role: u.role(), slots: slots})
+			refs = append(refs, imagesOf(tx, p))
 		}
 		return nil
 	})
@@ -68,34 +66,55 @@ func (s *server) pairUsers(pair string) (out []pairUser, err error) {
 		err = s.former.forget(pair, gone)
 	}
 	for i := 0; i < len(out) && err == nil; i++ {
-		err = s.fillUser(&out[i], refs[i])
+		out[i].images, err = s.findAll(refs[i])
 	}
 	return out, err
 }
 
-// fillUser gives a user its role and images.
-func (s *server) fillUser(u *pairUser, refs []images.Ref) (err error) {
-	if u.role, err = s.registry.EffectiveRole(u.pool.Role); err != nil {
-		return err
+// nextImage is what the next node of a pool boots.
+func nextImage(p roles.Pool, role roles.Role) (images.Ref, error) {
+	if p.Image != "" {
+		return images.ParseRef(p.Image)
 	}
-	next := images.Ref{Name: u.role.ImageName()}
-	if u.pool.Image != "" {
-		if next, err = images.ParseRef(u.pool.Image); err != nil {
-			return err
+	return images.Ref{Name: role.ImageName()}, nil
+}
+
+// usersNow gives the roles of the pools that use a pair, and how they do.
+func (s *server) usersNow(pair string) (now map[string]roles.Role, used []pairUse, err error) {
+	var pools []roles.Pool
+	err = s.store.View(func(tx roles.Tx) error {
+		pools = nil
+		for p := range tx.Pools().All() {
+			if p.Storage == pair {
+				pools = append(pools, p)
+			}
+		}
+		return nil
+	})
+	now = map[string]roles.Role{}
+	for i := 0; i < len(pools) && err == nil; i++ {
+		p := pools[i]
+		if now[p.Name], err = s.registry.EffectiveRole(p.Role); err == nil {
+			used = append(used, useOf(p.Name, now[p.Name]))
 		}
 	}
+	return now, used, err
+}
+
+// findAll gives those of refs that are published, each once.
+func (s *server) findAll(refs []images.Ref) (out []images.Image, err error) {
 	seen := map[images.Ref]bool{}
-	for _, ref := range append([]images.Ref{next}, refs...) {
+	for _, ref := range refs {
 		img, ok, err := s.find(ref)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if ok && !seen[img.Ref] {
 			seen[img.Ref] = true
-			u.images = append(u.images, img)
+			out = append(out, img)
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // imagesOf are the versions that a pool's nodes run or boot, and those of its last rollout: it may go on, or be
