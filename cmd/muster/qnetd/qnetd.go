@@ -214,13 +214,15 @@ func (s *Server) hand() error {
 		uid, gid = os.Getuid(), os.Getgid()
 	}
 	errs := []error{os.Chown(s.Dir, os.Getuid(), gid), os.Chmod(s.Dir, 0o750)}
+	// Both are flat. What its user put into them is not followed: it must not get what lies elsewhere.
 	for _, dir := range []string{s.database(), s.runDir()} {
-		errs = append(errs, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return err
+		files, err := os.ReadDir(dir)
+		errs = append(errs, err, os.Lchown(dir, uid, gid))
+		for _, f := range files {
+			if err := os.Lchown(filepath.Join(dir, f.Name()), uid, gid); !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, err)
 			}
-			return os.Lchown(path, uid, gid)
-		}))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("qnetd: %w", err)

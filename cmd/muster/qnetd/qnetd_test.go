@@ -32,15 +32,11 @@ func need(t *testing.T) {
 	}
 }
 
-// start runs a server on a free port until the test ends.
+// start runs a server until the test ends.
 func start(t *testing.T, dir string) *Server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Dir: dir, Listen: "127.0.0.1", Port: ln.Addr().(*net.TCPAddr).Port}
-	ln.Close()
+	// One that the kernel gives away may be another process's in a moment; it gives none below 32768.
+	s := &Server{Dir: dir, Listen: "127.0.0.1", Port: 20000 + os.Getpid()%10000}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx) }() // ends with ctx
@@ -255,6 +251,52 @@ func TestBundleImports(t *testing.T) {
 	}
 	if _, err := s.Bundle(t.Context(), "../x"); !errors.Is(err, fs.ErrInvalid) {
 		t.Errorf("a cluster of that name: %v", err)
+	}
+}
+
+// TestHand: the daemon's user gets what is its own, whatever it put there, and nobody gets the clusters' keys.
+func TestHand(t *testing.T) {
+	need(t)
+	dir := filepath.Join(t.TempDir(), "qnetd")
+	s := &Server{Dir: dir}
+	if _, err := s.Bundle(t.Context(), "storage"); err != nil {
+		t.Fatal(err)
+	}
+	inside := filepath.Join(s.runDir(), "below", "file")
+	if err := os.MkdirAll(filepath.Dir(inside), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(inside, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const nobody = 65534
+	for _, path := range []string{inside, filepath.Join(s.database(), "cert9.db")} {
+		if err := os.Chown(path, nobody, nobody); err != nil {
+			t.Skipf("needs root: gives files away: %v", err)
+		}
+	}
+	if err := s.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	owner := func(path string) uint32 {
+		fi, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fi.Sys().(*syscall.Stat_t).Uid
+	}
+	if owner(filepath.Join(s.database(), "cert9.db")) == nobody {
+		t.Error("the database is not the daemon's")
+	}
+	// Its user may exchange a directory of its own for a link to /etc while this looks into it.
+	if owner(inside) != nobody {
+		t.Error("what lies deeper was given away as well")
+	}
+	for path, mode := range map[string]os.FileMode{dir: 0o750, filepath.Join(dir, "clusters"): 0o700, filepath.Join(dir, "clusters", "storage.json"): 0o600} {
+		fi, err := os.Stat(path)
+		if err != nil || fi.Mode().Perm() != mode || fi.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
+			t.Errorf("%s: %v, %v", path, fi, err)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *server) runVote(ctx context.Context) error {
 func (s *server) untilPairs(ctx context.Context, wanted bool) error {
 	for {
 		rev := s.registry.Revision()
-		if len(s.pairs()) > 0 == wanted {
+		if names, err := s.pairs(); err == nil && len(names) > 0 == wanted {
 			return nil
 		}
 		select {
@@ -46,23 +46,21 @@ func (s *server) untilPairs(ctx context.Context, wanted bool) error {
 	}
 }
 
-// pairs are the pools that are storage pairs; none while that is not known.
-func (s *server) pairs() (names []string) {
+// pairs are the pools that are storage pairs.
+func (s *server) pairs() (names []string, err error) {
 	pools, err := s.registry.Pools()
-	if err != nil {
-		return nil
-	}
 	for _, p := range pools {
 		if p.Pair != nil {
 			names = append(names, p.Name)
 		}
 	}
-	return names
+	return names, err
 }
 
 // makeBundles makes what the pairs will ask for, before they do.
 func (s *server) makeBundles(ctx context.Context) {
-	for _, pool := range s.pairs() {
+	names, _ := s.pairs() // those that are not known now ask for themselves
+	for _, pool := range names {
 		if _, err := s.vote.Bundle(ctx, pool); err != nil && ctx.Err() == nil {
 			s.log.Warn("no key for the third vote yet; it is made when the pair asks", "pool", pool, "err", err)
 		}
