@@ -29,8 +29,8 @@ func (u *unfenced) Error() string {
 // taking runs fn in a transaction. Where that would take a slot from a machine that may still run, the
 // machine is switched off first, so that two never write one state directory, and fn runs again, with the
 // machine as fenced. Where it cannot be switched off, the agent's probe of the address is what keeps the
-// two apart; half of a storage pair is not replaced then. One takes over after the other, so that none has a machine switched off whose slot goes to
-// another.
+// two apart; half of a storage pair is not replaced then. One takes over after the other, so that none has a
+// machine switched off whose slot goes to another.
 func (r *Registry) taking(ctx context.Context, fn func(tx Tx, fenced MAC) error) error {
 	var fenced MAC
 	var u *unfenced

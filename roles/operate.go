@@ -212,6 +212,9 @@ func (r *Registry) Release(ctx context.Context, key string) (out Node, err error
 		if err != nil {
 			return err
 		}
+		if err := r.staysHalf(tx, n, now); err != nil {
+			return err
+		}
 		from := n.Slot
 		if n, err = vacate(tx, n, now); err != nil {
 			return err
@@ -294,6 +297,9 @@ func (r *Registry) Forget(ctx context.Context, key string) error {
 		}
 		if n.State == StateReady {
 			return fmt.Errorf("%s serves as %s: release it or switch it off first: %w", n.MAC, n.Slot, fs.ErrExist)
+		}
+		if err := r.staysHalf(tx, n, now); err != nil {
+			return err
 		}
 		from := n.Slot
 		if n, err = vacate(tx, n, now); err != nil {

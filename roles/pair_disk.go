@@ -22,12 +22,15 @@ func (d *pairing) disk(i int) diskVerdict {
 	if !d.fresh(i) || h.Serial == "" || h.Phase == PhaseCluster && h.Meta == "" {
 		return diskVerdict{} // a disk that failed at work cannot be read
 	}
+	if h.Phase == PhaseRefused && h.Meta == "" && h.Carries == "" {
+		return diskVerdict{} // it could not look what is on it, and says why: that is not to be blank
+	}
 	mine, other := d.Pair.Disks[s.Slot], d.Pair.Disks[o.Slot]
 	claimed := d.Pair.Claims[s.Slot] == h.Serial
 	switch {
 	case h.Meta == "" && h.Carries == "":
 		return d.blank(i)
-	case h.Meta == "" || h.Meta == other.Meta && other.Meta == mine.Meta:
+	case h.Meta == "" || h.Meta == other.Meta && (claimed || other.Meta == mine.Meta):
 		return d.stranger(i)
 	case h.Meta == mine.Meta:
 		if mine.Serial != h.Serial {

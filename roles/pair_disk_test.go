@@ -193,3 +193,60 @@ func TestSwappedDisks(t *testing.T) {
 		t.Errorf("a copy: %+v", o)
 	}
 }
+
+// A half that could not look at its disk does not say that nothing is on it: what turns up there later is not what
+// was made of it, and a known disk is not to be given up for that.
+func TestDiskUnreadable(t *testing.T) {
+	held := blank("DATA-1")
+	held.Phase, held.Why = roles.PhaseRefused, "/dev/vdb is not the pair's: vdb is held open"
+	p := newPairRack(t)
+	p.boot(st1)
+	if o := p.says(st1, held); o.Make != "" || len(p.pair().Disks) != 0 {
+		t.Errorf("metadata are to be made on a disk that was not read: %+v, %+v", o, p.pair().Disks)
+	}
+	if _, err := p.ClaimDisk(t.Context(), "storage-01", "DATA-1"); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "held open") {
+		t.Errorf("claim: %v", err)
+	}
+	foreign := ready("DATA-1", "beef")
+	foreign.Phase, foreign.DiskState, foreign.Connection = roles.PhaseDisk, "", ""
+	if o := p.says(st1, foreign); o.Known != "" || !strings.Contains(o.Wait, "another DRBD resource") {
+		t.Errorf("another pair's disk is taken: %+v", o)
+	}
+	p = wholePair(t)
+	p.goneTwo()
+	p.boot(st2)
+	p.says(st1, p.alone("DATA-1", "m1"))
+	held.Serial = "DATA-2"
+	if o := p.says(st2, held); o.Wait != "" {
+		t.Errorf("its own disk: %+v", o)
+	}
+	if v := p.pair(); !strings.Contains(strings.Join(v.Alerts, "\n"), "held open") || v.Disks["storage-02"].Meta != "m2" {
+		t.Errorf("pair %+v", v)
+	}
+}
+
+// A copy of the other half's disk can be given, and is erased only while the other one has the data.
+func TestClaimedCopy(t *testing.T) {
+	p := wholePair(t)
+	p.goneTwo()
+	p.boot(st2)
+	p.says(st1, p.alone("DATA-1", "m1"))
+	clone := ready("DATA-7", "m1")
+	clone.Phase, clone.DiskState, clone.Connection = roles.PhaseDisk, "", ""
+	if o := p.says(st2, clone); !strings.HasSuffix(o.Wait, "muster storage claim storage-02 --disk DATA-7 --erase") {
+		t.Fatalf("orders %+v", o)
+	}
+	if _, err := p.ClaimDisk(t.Context(), "storage-02", "DATA-7"); err != nil {
+		t.Fatal(err)
+	}
+	if o := p.says(st2, clone); o.Erase != "DATA-7" {
+		t.Errorf("orders %+v", o)
+	}
+	p.now = p.now.Add(2 * time.Minute) // the other one dies
+	if o := p.says(st2, clone); o.Erase != "" || o.Known == "m1" || !strings.Contains(o.Wait, "waits for storage-01, which has the data") {
+		t.Errorf("orders without the other: %+v", o)
+	}
+	if p.pair().Disks["storage-01"].Meta != "m1" {
+		t.Errorf("disks %+v", p.pair().Disks)
+	}
+}

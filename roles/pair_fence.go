@@ -218,6 +218,7 @@ func (r *Registry) hit(ctx context.Context, w halfIdentity, victim Node) error {
 		return fmt.Errorf("roles: %s is off, and that could not be noted: %w", w.peer.Name, err)
 	}
 	r.pairs.forget(w.peer.Name)
+	r.pairs.hits(w.peer.Name, now)
 	r.log().Warn("storage machine fenced", "node", w.peer.Name, "mac", victim.MAC, "by", w.slot.Name)
 	return nil
 }
@@ -248,6 +249,14 @@ func (m *pairMemory) misses(slot, why string, now time.Time) (known bool) {
 	defer m.mu.Unlock()
 	m.listening(now)
 	known = m.fencing[slot].why == why
-	m.fencing[slot] = fencing{why, now}
+	m.fencing[slot] = fencing{why, now, now}
 	return known
+}
+
+// hits notes that a half could be fenced.
+func (m *pairMemory) hits(slot string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.listening(now)
+	m.fencing[slot] = fencing{at: now}
 }

@@ -262,3 +262,102 @@ func (p *pairRack) restart() {
 	p.Registry = &roles.Registry{Store: old.Store, Images: old.Images, Now: old.Now, Power: old.Power, DefaultPower: old.DefaultPower}
 	p.rec = &roles.Reconciler{Registry: p.Registry, Checker: verdict{}}
 }
+
+// The other half's shots go at the machine in the slot: one that runs does not leave it.
+func TestRunningHalfStays(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	if _, err := p.Release(t.Context(), "storage-01"); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "muster node power storage-01 off") {
+		t.Errorf("release: %v", err)
+	}
+	p.rack.power("storage-02", roles.PowerCycle)
+	p.says(st2, cluster("DATA-2", "m2", false)) // it has yet to restart
+	if err := p.Forget(t.Context(), "storage-02"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("forget: %v", err)
+	}
+	p.restart() // who runs has not spoken to this process yet
+	p.rec.Pass(t.Context(), map[roles.MAC]time.Time{})
+	if _, err := p.Release(t.Context(), "storage-01"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("release after a restart: %v", err)
+	}
+	p.run()
+	if err := p.fence(st2); err != nil || p.power.on[st1.String()] {
+		t.Errorf("not switched off: %v", err)
+	}
+	if _, err := p.Release(t.Context(), "storage-01"); err != nil {
+		t.Errorf("release of one that is off: %v", err)
+	}
+	p.now = p.now.Add(time.Minute) // it is silent
+	if _, err := p.Release(t.Context(), "storage-02"); err != nil {
+		t.Errorf("release of one that is silent: %v", err)
+	}
+}
+
+// A server that dies after it noted a boot, and before it switched the machine on, does so when it is back.
+func TestSwitchOnCutShort(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	if err := p.fence(st2); err != nil {
+		t.Fatal(err)
+	}
+	p.power.deaf = true
+	p.rack.power("storage-01", roles.PowerOn)
+	p.wantNode("storage-01", "storage-01", roles.StateBooting)
+	p.power.deaf, p.power.ons = false, nil
+	p.restart()
+	p.tick(2 * time.Minute)
+	p.tick(time.Second)
+	if !p.power.on[st1.String()] || len(p.pair().Fenced) != 0 {
+		t.Errorf("it stays off: %v, fenced %v", p.power.on, p.pair().Fenced)
+	}
+	// One that is on is not switched on again.
+	if p.tick(2 * time.Minute); len(p.power.ons) != 1 {
+		t.Errorf("switched on %v", p.power.ons)
+	}
+}
+
+// A BMC that tells whether the machine is on, and does not switch it off, lets nobody hope.
+func TestOffRefused(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	p.power.offErr = errPDU
+	for range 3 {
+		if err := p.fence(st2); !errors.Is(err, errPDU) {
+			t.Fatal(err)
+		}
+		p.alive(62 * time.Second)
+		if v := p.pair(); !strings.Contains(strings.Join(v.Alerts, "\n"), "storage-01 could not be fenced") {
+			t.Errorf("alerts %q", v.Alerts)
+		}
+	}
+	if p.told("can be fenced again") {
+		t.Error("it is said to be all right")
+	}
+	p.power.offErr = nil
+	if err := p.fence(st2); err != nil {
+		t.Fatal(err)
+	}
+	if v := p.pair(); v.Halves[0].Fencing != "" {
+		t.Errorf("fencing %q", v.Halves[0].Fencing)
+	}
+	// Nobody is in the slot: nothing is wrong with its power.
+	p.power.err = errPDU
+	p.alone1(62 * time.Second)
+	if v := p.pair(); v.Halves[0].Fencing == "" {
+		t.Fatal("the test of its power says nothing")
+	}
+	if _, err := p.Release(t.Context(), "storage-01"); err != nil {
+		t.Fatal(err)
+	}
+	if v := p.pair(); v.Halves[0].Fencing != "" {
+		t.Errorf("an empty slot: %q", v.Halves[0].Fencing)
+	}
+}
+
+// alone1 lets so much time pass with the second half alone.
+func (p *pairRack) alone1(d time.Duration) {
+	for end := p.now.Add(d); p.now.Before(end); {
+		p.says(st2, p.alone("DATA-2", "m2"))
+		p.tick(2 * time.Second)
+	}
+}

@@ -13,14 +13,15 @@ const (
 	excuseGrace = 60 * time.Second
 )
 
-// excused reports whether what is wrong with a node may be that its storage is not there, or was not a moment ago.
+// excused reports whether what is wrong with a node may be that its storage is not there, or was not a moment ago:
+// the storage that it mounts from, and for one that boots that of its pool as well.
 func (r *Registry) excused(tx Tx, n Node, now time.Time) bool {
-	p, _ := tx.Pools().Get(n.Pool)
-	if p.Storage == "" {
-		return false
+	excuses := func(storage string) bool {
+		s := r.pairs.service(storage)
+		return storage != "" && (s.last.IsZero() || now.Sub(s.last) > excuseAfter || now.Sub(s.since) < excuseGrace)
 	}
-	s := r.pairs.service(p.Storage)
-	return s.last.IsZero() || now.Sub(s.last) > excuseAfter || now.Sub(s.since) < excuseGrace
+	p, _ := tx.Pools().Get(n.Pool)
+	return excuses(n.Storage) || n.State == StateBooting && excuses(p.Storage)
 }
 
 // holdRollout says in a view whether storage keeps its nodes from being restarted. The words do not change with every

@@ -231,3 +231,67 @@ func (v webVerdict) Check(_ context.Context, _ roles.Health, n roles.Node) error
 	}
 	return nil
 }
+
+// A pair excuses those that mount from it, not those that are to do so one day.
+func TestStorageExcusesItsOwn(t *testing.T) {
+	p := wholePair(t)
+	p.declare(strings.Replace(pairYAML, " storage: storage,", "", 1))
+	p.boot(webMAC)
+	p.health(30, true, nil)
+	p.wantNode("web-01", "web-01", roles.StateReady)
+	p.declare(pairYAML) // and no rollout yet
+	p.health(60, false, errRefused)
+	p.wantNode("web-01", "web-01", roles.StateFailed)
+
+	p = wholePair(t)
+	p.boot(webMAC)
+	p.health(90, true, nil)
+	p.declare(strings.Replace(pairYAML, " storage: storage,", "", 1)) // it still mounts from the pair
+	p.health(60, false, errRefused)
+	p.wantNode("web-01", "web-01", roles.StateReady)
+}
+
+// A half that serves is not switched off for a machine that would like its place, whatever its health check says.
+func TestActiveHalfIsNotReplaced(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	p.rec.Checker = slotVerdict{"storage-01", errRefused}
+	p.alive(3 * time.Minute)
+	p.wantNode("storage-01", "storage-01", roles.StateFailed)
+	if _, err := p.Script(t.Context(), mac(3), facts); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "take over storage-01, which serves") {
+		t.Errorf("got %v", err)
+	}
+	if !p.power.on[st1.String()] {
+		t.Error("the half that serves was switched off")
+	}
+	p.wantNode("storage-01", "storage-01", roles.StateFailed)
+}
+
+func TestMaintenanceWords(t *testing.T) {
+	p := wholePair(t)
+	p.goneTwo()
+	if _, err := p.MaintainHalf(t.Context(), "storage-02", true); err != nil {
+		t.Fatal(err)
+	}
+	if p.wantTold("taken out of service"); p.told("nothing is served") {
+		t.Error("the other one serves")
+	}
+	if _, err := p.MaintainHalf(t.Context(), "storage-01", true); err != nil {
+		t.Fatal(err)
+	}
+	p.wantTold("storage-02 cannot serve now, so nothing is served")
+	// What an operator's decision finds out on its way is told as well.
+	q := wholePair(t)
+	q.goneTwo()
+	if err := q.Store.Update(t.Context(), func(tx roles.Tx) error {
+		pair, _ := tx.Pairs().Get("storage")
+		pair.Active = "storage-02"
+		return tx.Pairs().Put(pair)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := q.MaintainHalf(t.Context(), "storage-02", true); err != nil {
+		t.Fatal(err)
+	}
+	q.wantTold("storage-01 took over from storage-02")
+}

@@ -53,10 +53,10 @@ type pairService struct {
 	until  time.Time
 }
 
-// fencing is what the test of a slot's power said.
+// fencing is what the test of a slot's power said, or a shot that missed; missed is when the shot did.
 type fencing struct {
-	why string
-	at  time.Time
+	why        string
+	at, missed time.Time
 }
 
 // listen notes since when somebody listens, and gives that.

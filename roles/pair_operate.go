@@ -42,13 +42,16 @@ func (r *Registry) decide(ctx context.Context, slot string, fn func(d *decision)
 		if err := tx.Pairs().Put(d.Pair); err != nil {
 			return err
 		}
-		return r.tellPair(tx, []pairEvent{{Slot: d.slot(), Step: StepOperator, Message: d.message}})
+		return r.tellPair(tx, append(slices.Clip(d.plan.Events), pairEvent{Slot: d.slot(), Step: StepOperator, Message: d.message}))
 	})
 	if err != nil {
 		return PairView{}, err
 	}
 	r.pairs.stir()
 	if d.message != "" {
+		for _, ev := range d.plan.Events {
+			r.logPair(ev, nil)
+		}
 		r.log().Info("storage: an operator decided", "pool", d.pool.Name, "node", d.slot(), "what", d.message)
 	}
 	return r.Pair(d.pool.Name)
@@ -89,6 +92,8 @@ func (r *Registry) ClaimDisk(ctx context.Context, slot, disk string) (PairView, 
 			return refuse("%s has found no disk by the pool's rule (%s); change pair.disk of pool %s so that it finds one", d.slot(), h.Why, d.pool.Name)
 		case disk != h.Serial && disk != h.Disk:
 			return refuse("%s found the disk %s (%s) by the pool's rule, not %q; to use another one change pair.disk of pool %s", d.slot(), h.Serial, h.Disk, disk, d.pool.Name)
+		case h.Phase == PhaseRefused && h.Meta == "" && h.Carries == "":
+			return refuse("%s cannot say what is on the disk %s: %s", d.slot(), h.Serial, h.Why)
 		case h.Phase == PhaseCluster:
 			return refuse("%s runs with this disk; take the half out of service and restart it first: muster storage maintenance %[1]s on", d.slot())
 		case h.Meta != "" && h.Meta == d.Pair.Disks[d.peer()].Meta && !d.fresh(d.o):
@@ -264,7 +269,8 @@ func (r *Registry) MaintainHalf(ctx context.Context, slot string, on bool) (Pair
 		}
 		p.Standby = append(slices.Clip(p.Standby), d.slot())
 		d.message = "taken out of service by an operator"
-		if _, serves := d.serving(); !serves || d.lame(d.plan, d.o) != "" || slices.Contains(p.Standby, d.peer()) {
+		runs, serves := d.serving()
+		if slices.Contains(p.Standby, d.peer()) || !(serves && runs == d.o) && (!serves || d.lame(d.plan, d.o) != "") {
 			d.message += fmt.Sprintf("; %s cannot serve now, so nothing is served", d.peer())
 		}
 		return nil

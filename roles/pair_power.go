@@ -18,6 +18,9 @@ const (
 	onAgain = 30 * time.Second
 	// fencingEvery is the pause between two tests whether a half can be fenced.
 	fencingEvery = time.Minute
+	// missStands is how long it counts more that a half could not be switched off than that its power answers: the
+	// test only asks, which a BMC may allow to who may not switch.
+	missStands = 15 * time.Minute
 )
 
 // pairWork is what the reconciler does for storage pairs in the background. Each piece ends within cutTimeout.
@@ -96,7 +99,7 @@ func (r *Registry) onAgain(ctx context.Context, pool string, s pairSide, at time
 	defer cancel()
 	n, ok := r.peek(s.Node)
 	message := "is on again"
-	if ok && (n.State == StateOff || n.State == StateFailed) {
+	if ok && r.mayBeOff(n) {
 		if err := r.switchOn(ctx, n); err != nil {
 			r.notOn(ctx, s, err)
 			return
@@ -128,13 +131,25 @@ func (r *Registry) onAgain(ctx context.Context, pool string, s pairSide, at time
 	}
 }
 
-// switchOn switches n on. Its boot is recorded first, but not where its driver does not answer at all.
+// mayBeOff reports whether a machine that was fenced may still be off: also where its boot was noted, and nothing was
+// heard of it since. Who noted that may have died before it was switched on.
+func (r *Registry) mayBeOff(n Node) bool {
+	if n.State != StateBooting {
+		return n.State == StateOff || n.State == StateFailed
+	}
+	b, err := r.Boot(n.MAC.String(), 0)
+	return err == nil && b.Step == StepPower
+}
+
+// switchOn switches n on. Its boot is recorded first, but not where its driver does not answer at all; one that boots
+// and is on is left alone.
 func (r *Registry) switchOn(ctx context.Context, n Node) error {
 	d, target, err := r.driver(n)
 	if err != nil {
 		return err
 	}
-	if _, err := d.Status(ctx, target); err != nil {
+	on, err := d.Status(ctx, target)
+	if err != nil || on && n.State == StateBooting {
 		return err
 	}
 	if err := r.switched(ctx, n.MAC, PowerOn, ""); err != nil {
@@ -219,6 +234,8 @@ func (r *Registry) testFencing(ctx context.Context, s pairSide) {
 		return
 	case now.why != "" && was.why != "":
 		return // still not; the words differ
+	case !was.missed.IsZero():
+		return // nobody has tried again to switch it off
 	case now.why != "":
 		ev.Message, ev.Error = "", now.why+"; until that is mended the other half does not take over"
 	}
@@ -233,6 +250,8 @@ func (m *pairMemory) fencingIs(slot string, err error, at time.Time) (was, now f
 	was, now.at = m.fencing[slot], at
 	if err != nil {
 		now.why = err.Error()
+	} else if at.Sub(was.missed) < missStands {
+		now.why, now.missed = was.why, was.missed
 	}
 	m.fencing[slot] = now
 	return was, now

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"time"
 )
 
 // halfIn gives the slot that is about to change hands where it is half of a storage pair; nil where it is not.
@@ -31,6 +32,10 @@ func (r *Registry) fenceHalf(ctx context.Context, u *unfenced, s Slot) error {
 	if fenced && old.State == StateFailed {
 		return nil // it was off for sure, and could not be switched on again
 	}
+	if m := r.pairs.half(s.Name, u.old); m.half.Active && r.now().Sub(m.at) <= halfSilent {
+		return fmt.Errorf("%s cannot take over %s, which serves; to replace it all the same take it out of service first (muster storage maintenance %[2]s on): %w",
+			u.by, u.slot, fs.ErrExist)
+	}
 	d, target, err := r.driver(old)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
@@ -49,4 +54,19 @@ func (r *Registry) fenceHalf(ctx context.Context, u *unfenced, s Slot) error {
 	told := r.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return r.tellPair(tx, []pairEvent{ev}) })
 	r.logPair(ev, told)
 	return err
+}
+
+// staysHalf says why a node cannot leave its slot: it is half of a storage pair, and may run. The other half's shots
+// go at the machine in the slot, and would miss it from then on.
+func (r *Registry) staysHalf(tx Tx, n Node, now time.Time) error {
+	s, ok := tx.Slots().Get(n.Slot)
+	p, _ := tx.Pools().Get(s.Pool)
+	if !ok || p.Pair == nil || n.State == StateOff || n.State == StateWaiting {
+		return nil
+	}
+	early := n.State != StateFailed && now.Sub(r.pairs.listen(now)) < halfGone // it may be about to speak
+	if !early && !r.pairs.hears(n, now) {
+		return nil
+	}
+	return fmt.Errorf("%s is half of the storage pair %s, and runs: switch it off first (muster node power %[1]s off): %[3]w", s.Name, p.Name, fs.ErrExist)
 }

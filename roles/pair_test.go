@@ -37,7 +37,9 @@ type outletsOf struct {
 	mu     sync.Mutex
 	on     map[string]bool
 	err    error // of every call
+	offErr error // of Off
 	stuck  bool  // Off does nothing
+	deaf   bool  // On does nothing
 	offs   []string
 	ons    []string
 	during func() // what happens while a machine is being switched off
@@ -46,7 +48,7 @@ type outletsOf struct {
 func (o *outletsOf) On(_ context.Context, target string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil {
+	if o.err == nil && !o.deaf {
 		o.on[target] = true
 		o.ons = append(o.ons, target)
 	}
@@ -59,11 +61,12 @@ func (o *outletsOf) Off(_ context.Context, target string) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err == nil {
+	err := errors.Join(o.err, o.offErr)
+	if err == nil {
 		o.offs = append(o.offs, target)
 		o.on[target] = o.stuck
 	}
-	return o.err
+	return err
 }
 
 func (o *outletsOf) Status(_ context.Context, target string) (bool, error) {

@@ -53,7 +53,9 @@ func (r *Registry) pairView(l pairLook) PairView {
 	_, v.Serving = l.serving()
 	var fences [2]fencing
 	for i, s := range l.Sides {
-		fences[i] = r.pairs.fencingOf(s.Slot)
+		if !s.Node.IsZero() { // else what is known is of the machine that was in it
+			fences[i] = r.pairs.fencingOf(s.Slot)
+		}
 		h := HalfView{Half: s.Half, Slot: s.Slot, Node: s.Node, State: s.State, Heard: s.Heard, Fencing: fences[i].why, FencingAt: fences[i].at}
 		h.Why = cmp.Or(plan.Refused[i], h.Why, plan.Orders[i].Wait)
 		v.Halves = append(v.Halves, h)
