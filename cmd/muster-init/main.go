@@ -1,7 +1,8 @@
 // Command muster-init is /init of every node that Muster boots: a thin main over httpboot/agent. It is
 // static (CGO_ENABLED=0) and has no flags: the kernel command line tells it everything. A copy of it stays in
-// the running system's /run, where systemd starts it as "muster-init node"; that one is told by a file there. On the machines of a storage pair it is also their half of that,
-// "muster-init pair run", and the programs that Pacemaker and DRBD call.
+// the running system's /run, where systemd starts it as "muster-init node"; that one is told by a file there.
+// On the machines of a storage pair it is also their half of that, "muster-init pair run", and the programs that
+// Pacemaker and DRBD call.
 package main
 
 import (

@@ -64,7 +64,7 @@ func (f *Fetcher) Fetch(ctx context.Context, ref string, from RAMRoot, file *os.
 	defer cancel(nil)
 	faults := 0
 	d := &download{
-		client: a.client.apart(), path: a.forMe(from.Squashfs), seal: seal, file: file, done: seal.verified(file),
+		client: a.client.apart(), path: a.forMe(from.Squashfs), seal: seal, file: file, done: seal.verified(ctx, file),
 		progress: func(int64) { faults = 0 },
 		fault: func(err error, _ time.Duration) {
 			if faults++; faults >= fetchFaults*len(f.params.Servers) {
@@ -84,10 +84,14 @@ func (f *Fetcher) Fetch(ctx context.Context, ref string, from RAMRoot, file *os.
 	return nil
 }
 
-// verified counts the first chunks of r that are as they were sealed.
-func (s *Seal) verified(r io.ReaderAt) int {
+// verified counts the first chunks of r that are as they were sealed. It looks no further when ctx ends: who is told to
+// leave a file must not be reading in it for minutes.
+func (s *Seal) verified(ctx context.Context, r io.ReaderAt) int {
 	buf := make([]byte, min(s.Chunk, s.Size))
 	for i, want := range s.Sums {
+		if ctx.Err() != nil {
+			return i
+		}
 		at := int64(i) * s.Chunk
 		part := buf[:min(s.Chunk, s.Size-at)]
 		if n, err := r.ReadAt(part, at); n < len(part) && err != nil {

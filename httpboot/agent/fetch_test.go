@@ -1,8 +1,11 @@
 package agent
 
 import (
+	"bytes"
+	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"os"
@@ -101,4 +104,31 @@ func TestFetch(t *testing.T) {
 			t.Errorf("a seal that is not signed: %v", err)
 		}
 	})
+}
+
+// cancelling ends a context with the second read.
+type cancelling struct {
+	io.ReaderAt
+	reads  int
+	cancel func()
+}
+
+func (c *cancelling) ReadAt(b []byte, at int64) (int, error) {
+	if c.reads++; c.reads == 2 {
+		c.cancel()
+	}
+	return c.ReaderAt.ReadAt(b, at)
+}
+
+// A machine that hands over does not wait for what is there to be verified.
+func TestVerifiedEnds(t *testing.T) {
+	content, seal := squash(1050)
+	if n := seal.verified(t.Context(), bytes.NewReader(content)); n != len(seal.Sums) || n < 4 {
+		t.Fatalf("%d chunks of %d", n, len(seal.Sums))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r := &cancelling{ReaderAt: bytes.NewReader(content), cancel: cancel}
+	if n := seal.verified(ctx, r); n != 2 || r.reads != 2 {
+		t.Errorf("%d chunks, %d reads", n, r.reads)
+	}
 }

@@ -244,3 +244,21 @@ func TestServed(t *testing.T) {
 		}
 	}
 }
+
+// A disk that is another one since the last look is not the one that was given.
+func TestEraseLooksAgain(t *testing.T) {
+	h := newHalf(t)
+	h.f.disk("sda", "DATA-1", testDisk)
+	h.f.poke("sda", 100)
+	h.step()
+	h.f.disk("sda", "DATA-7", testDisk)
+	h.f.poke("sda", 200)
+	o := h.server.orders
+	o.Erase = "DATA-1"
+	if done, err := h.eraseDisk(t.Context(), o, Report{}); done || err == nil {
+		t.Errorf("done %v, %v", done, err)
+	}
+	if did := h.f.did(); slices.ContainsFunc(did, func(s string) bool { return strings.Contains(s, "--all") }) {
+		t.Errorf("it did %q", did)
+	}
+}

@@ -2,6 +2,7 @@ package pair
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -21,20 +22,25 @@ type offer struct {
 }
 
 // offers is what contents mean for the export: one mount point for each image and for each exported directory. An
-// image is exported to those who may mount it or a directory above it.
-func offers(c Contents) ([]offer, error) {
-	var out []offer
+// image is exported to those who may mount it or a directory above it. What is no path or no image is left out, and in the
+// error.
+func offers(c Contents) (out []offer, err error) {
+	var errs []error
+	var exports []Export
 	for _, e := range c.Exports {
 		if e.Path != "" && !safePath(e.Path) {
-			return nil, fmt.Errorf("pair: export %q is no path", e.Path)
+			errs = append(errs, fmt.Errorf("pair: export %q is no path", e.Path))
+			continue
 		}
+		exports = append(exports, e)
 	}
 	for _, i := range c.Images {
 		if !i.safe() {
-			return nil, fmt.Errorf("pair: image %q is none", i.ref())
+			errs = append(errs, fmt.Errorf("pair: image %q is none", i.ref()))
+			continue
 		}
 		o := offer{path: i.path(), file: i.file()}
-		for _, e := range c.Exports {
+		for _, e := range exports {
 			if e.Path == o.path || e.Path != "" && strings.HasPrefix(o.path, e.Path+"/") {
 				e.ReadOnly = true // as a squashfs is
 				o.exports = append(o.exports, e)
@@ -42,7 +48,7 @@ func offers(c Contents) ([]offer, error) {
 		}
 		out = append(out, o)
 	}
-	for _, e := range c.Exports {
+	for _, e := range exports {
 		if e.Path == "" || e.Path == "images" || strings.HasPrefix(e.Path, "images/") {
 			continue
 		}
@@ -54,7 +60,7 @@ func offers(c Contents) ([]offer, error) {
 	}
 	// A mount point comes before those in it.
 	slices.SortFunc(out, func(a, b offer) int { return strings.Compare(a.path, b.path) })
-	return out, nil
+	return out, errors.Join(errs...)
 }
 
 // exportsText is what exportfs reads: the root for everybody who may mount anything, and each offer.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"muster/httpboot/agent"
 )
 
@@ -41,26 +43,32 @@ func (d *Daemon) keepContents(ctx context.Context) {
 		d.mu.Lock()
 		c := d.contents
 		d.mu.Unlock()
+		// For a takeover of a volume that has none of its own yet.
+		var err error
 		if c.Revision != "" {
-			d.remember(c)
+			err = d.machine.keep(RunDir+"/contents.json", c)
 		}
 		if !d.machine.flag(ServingFile) {
 			d.setMade(made{})
+			d.fail("contents", err)
 			continue
 		}
 		d.mu.Lock()
 		done := d.made.revision == c.Revision
 		d.mu.Unlock()
-		if c.Revision == "" || time.Since(failed) < refill || done && time.Since(checked) < recheck {
+		if c.Revision == "" || time.Since(failed) < refill || done && failed.IsZero() && time.Since(checked) < recheck {
 			continue
 		}
 		checked = time.Now()
-		err := d.makeContents(ctx, c)
+		err = errors.Join(err, d.makeContents(ctx, c))
 		if ctx.Err() != nil {
 			return
 		}
 		failed = time.Time{}
-		if err != nil && d.machine.flag(ServingFile) {
+		switch {
+		case !d.machine.flag(ServingFile):
+			continue // it was taken away
+		case err != nil:
 			failed = time.Now()
 		}
 		d.fail("contents", err)
@@ -71,13 +79,6 @@ func (d *Daemon) setMade(m made) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.made = m
-}
-
-// remember keeps contents for a takeover of a volume that has none of its own yet.
-func (d *Daemon) remember(c Contents) {
-	if err := d.machine.keep(RunDir+"/contents.json", c); err != nil {
-		d.fail("contents", err)
-	}
 }
 
 // keep writes contents to a file, unless it has them.
@@ -96,13 +97,15 @@ func (m *machine) keep(file string, c Contents) error {
 }
 
 // makeContents makes the volume and the exports as contents say. It stops at once when the resource agent takes the
-// volume away. What fails does not keep the rest back.
+// volume away. What fails does not keep the rest back. The revision is reported when directories and exports are as contents
+// say: images, which take long to load, are reported by themselves.
 func (d *Daemon) makeContents(ctx context.Context, c Contents) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go d.watchServing(ctx, cancel) // ends with ctx
-	errs := []error{d.machine.keep(keptFile, c), d.makeDirs(c)}
-	images, err := d.offer(ctx, c)
+	settled := errors.Join(d.machine.keep(keptFile, c), d.makeDirs(c))
+	images, aside, err := d.offer(ctx, c, settled)
+	errs := []error{settled}
 	loaded := false
 	for _, i := range c.Images {
 		if ctx.Err() != nil {
@@ -118,18 +121,14 @@ func (d *Daemon) makeContents(ctx context.Context, c Contents) error {
 		loaded = true
 	}
 	if loaded {
-		images, err = d.offer(ctx, c)
+		images, aside, err = d.offer(ctx, c, settled)
 	}
+	errs = append(errs, err)
 	// What could not be loaded could not be offered either, and is said once.
-	if err != nil && (loaded || len(images) == len(c.Images)) {
-		errs = append(errs, err)
+	if loaded || len(images) == len(c.Images) {
+		errs = append(errs, aside)
 	}
-	errs = append(errs, d.dropImages(c))
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	d.setMade(made{images: images, revision: c.Revision})
-	return nil
+	return errors.Join(append(errs, d.dropImages(c))...)
 }
 
 // watchServing cancels when the resource agent begins to stop.
@@ -142,25 +141,24 @@ func (d *Daemon) watchServing(ctx context.Context, cancel func()) {
 	}
 }
 
-// offer exports, under the lock, and tells what is offered by now.
-func (d *Daemon) offer(ctx context.Context, c Contents) ([]string, error) {
+// offer exports, under the lock, and tells what is offered by now, with the revision unless something that it is of could
+// not be made so; settled is what is known of that.
+func (d *Daemon) offer(ctx context.Context, c Contents, settled error) (images []string, aside, err error) {
 	unlock, err := d.machine.lock(ctx, 30*time.Second)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer unlock()
 	if !d.machine.flag(ServingFile) {
-		return nil, errors.New("pair: this half is active no more")
+		return nil, nil, errors.New("pair: this half is active no more")
 	}
-	images, err := d.machine.export(ctx, c)
+	images, aside, err = d.machine.export(ctx, c)
 	now := made{images: images}
-	d.mu.Lock()
-	if err == nil && d.made.revision == c.Revision {
+	if settled == nil && err == nil {
 		now.revision = c.Revision
 	}
-	d.made = now
-	d.mu.Unlock()
-	return images, err
+	d.setMade(now)
+	return images, aside, err
 }
 
 func (d *Daemon) makeDirs(c Contents) error {
@@ -186,7 +184,7 @@ func (d *Daemon) load(ctx context.Context, i Image) error {
 	if st, err := os.Stat(file); err == nil && st.Size() == i.Size {
 		return nil
 	}
-	if total, used, err := m.sys.Capacity(m.path(Volume)); err == nil && total-used < i.Size {
+	if total, used, err := m.sys.Capacity(m.path(Volume)); err == nil && total-used < i.Size-allocated(file+".part") {
 		return fmt.Errorf("%s has %s and the volume %s left: %w", i.ref(), gibibytes(i.Size), gibibytes(total-used), errNoSpace)
 	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
@@ -212,6 +210,15 @@ func (d *Daemon) load(ctx context.Context, i Image) error {
 	}
 	d.Console.Say("storage pair: %s is there, whole and verified", i.ref())
 	return syncDir(filepath.Dir(file))
+}
+
+// allocated is the bytes that a file takes on its disk: one that is being loaded has holes.
+func allocated(file string) int64 {
+	var st unix.Stat_t
+	if unix.Stat(file, &st) != nil {
+		return 0
+	}
+	return st.Blocks * 512
 }
 
 var errNoSpace = errors.New("it does not fit")

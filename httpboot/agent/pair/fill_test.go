@@ -8,8 +8,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"muster/httpboot/agent"
 )
@@ -178,7 +181,7 @@ func (s storeFunc) Fetch(ctx context.Context, _ string, _ agent.RAMRoot, _ *os.F
 func TestNestedExports(t *testing.T) {
 	h := active(t)
 	h.f.dir(Volume + "/state/web-01/var-log")
-	_, err := h.machine.export(t.Context(), Contents{Exports: []Export{
+	_, _, err := h.machine.export(t.Context(), Contents{Exports: []Export{
 		{Path: "state/web-01", Clients: prefixes("10.77.0.21/32")}, {Path: "state/web-01/var-log", Clients: prefixes("10.77.0.22/32")},
 	}})
 	if err == nil || !strings.Contains(err.Error(), "lies in state/web-01") {
@@ -242,9 +245,127 @@ func TestExportfsAgain(t *testing.T) {
 	}{{nil, "10.77.0.22/32", 1}, {nil, "10.77.0.22/32", 0}, {errors.New("no"), "10.77.0.23/32", 1}, {nil, "10.77.0.23/32", 1}, {nil, "10.77.0.23/32", 0}} {
 		fails = tt.fails
 		c.Exports[0].Clients = prefixes("10.77.0.21/32", tt.more)
-		_, err := h.machine.export(t.Context(), c)
+		_, _, err := h.machine.export(t.Context(), c)
 		if n := count(); n != tt.want || (err == nil) != (tt.fails == nil) {
 			t.Errorf("%d: exportfs ran %d times, want %d; %v", i, n, tt.want, err)
 		}
 	}
+}
+
+// What a download that broke off has on the volume already needs no room once more.
+func TestRoomForTheRestOfAnImage(t *testing.T) {
+	h := active(t)
+	const size = 600 << 20
+	h.System = fullMachine{h.f, 1 << 30, 1<<30 - 500<<20} // 500 MiB are free
+	h.machine.sys = h.System
+	h.f.dir(Volume + "/images/web")
+	part, err := os.Create(h.f.root + Volume + "/images/web/7.squashfs.part")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer part.Close()
+	i := Image{Name: "web", Version: 7, Squashfs: "/7", Seal: "/7.seal", Size: size}
+	if err := part.Truncate(size); err != nil { // as Fetch leaves it: with a hole
+		t.Fatal(err)
+	}
+	if err := h.load(t.Context(), i); !errors.Is(err, errNoSpace) {
+		t.Errorf("without room: %v", err)
+	}
+	if err := unix.Fallocate(int(part.Fd()), 0, 0, 200<<20); err != nil {
+		t.Skip("needs room and fallocate(2) for temporary files")
+	}
+	if err := h.load(t.Context(), i); err != nil {
+		t.Errorf("with 200 MiB of 600 there and 500 free: %v", err)
+	}
+}
+
+type fullMachine struct {
+	*fakeMachine
+	total, used int64
+}
+
+func (f fullMachine) Capacity(string) (total, used int64, err error) { return f.total, f.used, nil }
+
+// The half that serves no more has no contents to complain of.
+func TestPassiveHalfHasNoContents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := active(t)
+		h.Store = storeFunc(func(ctx context.Context) error {
+			if err := os.Remove(h.f.root + ServingFile); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		h.contents = Contents{Revision: "r", Images: testContents.Images}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go h.keepContents(ctx) // ends with ctx
+		for range 5 {
+			signal(h.fill)
+			time.Sleep(time.Second)
+			synctest.Wait()
+		}
+		if errs := h.errors(); len(errs) > 0 {
+			t.Errorf("it says %q", errs)
+		}
+	})
+}
+
+// The boot server hears that directories and exports are as it wanted, while an image is still on its way.
+func TestRevisionDoesNotWaitForImages(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: directories get owners")
+	}
+	h := active(t)
+	c := testContents
+	c.Images = append(slices.Clone(c.Images), Image{Name: "web", Version: 8, Squashfs: "/8", Seal: "/8.seal", Size: 4})
+	h.f.file(Volume+"/images/web/7.squashfs", "hsqs")
+	loading, want := false, "r1"
+	h.Store = storeFunc(func(context.Context) error {
+		loading = true
+		if r := h.look(t.Context()); r.Revision != want || !slices.Equal(r.Images, []string{"web:7"}) {
+			t.Errorf("while it loads: %q, %q", r.Revision, r.Images)
+		}
+		return errors.New("no server")
+	})
+	if err := h.makeContents(t.Context(), c); err == nil || !loading {
+		t.Errorf("it is not said: %v", err)
+	}
+	if r := h.look(t.Context()); r.Revision != "r1" || !slices.Equal(r.Images, []string{"web:7"}) {
+		t.Errorf("after it failed: %q, %q", r.Revision, r.Images)
+	}
+	// Nothing that a directory lacks is called done.
+	want = ""
+	c.Revision, c.Dirs = "r2", append(slices.Clone(c.Dirs), Dir{Path: "../etc", Mode: 0o755})
+	if err := h.makeContents(t.Context(), c); err == nil {
+		t.Error("a directory outside was made")
+	}
+	if r := h.look(t.Context()); r.Revision != "" {
+		t.Errorf("without a directory: %q", r.Revision)
+	}
+}
+
+// An image that failed is tried again soon, though the revision is reported.
+func TestImageIsTriedAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := active(t)
+		begin, tries := time.Now(), []time.Duration(nil)
+		h.Store = storeFunc(func(context.Context) error {
+			tries = append(tries, time.Since(begin).Round(time.Second))
+			return errors.New("no server")
+		})
+		h.contents = Contents{Revision: "r", Images: testContents.Images}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go h.keepContents(ctx) // ends with ctx
+		for range 13 {
+			signal(h.fill)
+			time.Sleep(2 * time.Second)
+		}
+		synctest.Wait()
+		if !slices.Equal(tries, []time.Duration{0, refill, 2 * refill}) {
+			t.Errorf("tried at %v", tries)
+		}
+	})
 }

@@ -53,7 +53,7 @@ func (m *machine) drbdadm(ctx context.Context, args ...string) error {
 	return err
 }
 
-// eraseDisk makes a disk blank that an operator gave.
+// eraseDisk makes a disk blank that an operator gave. That it is that one is looked at again.
 func (d *Daemon) eraseDisk(ctx context.Context, o Orders, r Report) (bool, error) {
 	at := d.seen
 	if o.Erase == "" || at.err != nil || at.device == "" || o.Erase != at.id() || d.machine.drbd().attached() {
@@ -65,9 +65,16 @@ func (d *Daemon) eraseDisk(ctx context.Context, o Orders, r Report) (bool, error
 	if at.meta == "" && at.carries == "" {
 		return false, nil
 	}
+	now := d.inspect(ctx, o.Rule)
+	d.seen = seen{}
+	if now.err != nil {
+		return false, now.err
+	}
+	if now.disk != at.disk || now.meta != at.meta {
+		return false, fmt.Errorf("%s is another disk than the one that was given (%s), and not erased", now.disk, at.disk)
+	}
 	d.Console.Say("storage pair: %s is erased, as an operator wanted", at.disk)
 	err := d.machine.erase(ctx, at.disk)
-	d.seen = seen{}
 	return err == nil, err
 }
 

@@ -26,11 +26,14 @@ const formatTime = 30 * time.Minute
 
 // format makes the file system of a new pair. Repeating it is harmless: nothing was ever served.
 func (d *Daemon) format(ctx context.Context, o Orders, r Report) (bool, error) {
-	s := d.machine.drbd()
+	m := &d.machine
+	s := m.drbd()
+	if o.Format && s.role == "Primary" {
+		return m.leaveVolume(ctx)
+	}
 	if !o.Format || s.connection != "Connected" || s.role != "Secondary" || s.peerRole != "Secondary" {
 		return false, nil
 	}
-	m := &d.machine
 	d.Console.Say("storage pair: the new pair's file system is made")
 	if s.disk == "Inconsistent" && s.peerDisk == "Inconsistent" {
 		// Both sides are blank: there is nothing to copy.
@@ -58,13 +61,22 @@ func (d *Daemon) format(ctx context.Context, o Orders, r Report) (bool, error) {
 	return true, nil
 }
 
+// leaveVolume frees what a daemon that was ended while it made the file system has left in use.
+func (m *machine) leaveVolume(ctx context.Context) (done bool, err error) {
+	if _, ok := m.mounted(Volume); ok {
+		if err := m.sys.Unmount(m.path(Volume)); err != nil {
+			return false, err
+		}
+	}
+	err = m.drbdadm(ctx, "secondary", Resource)
+	return err == nil, err
+}
+
 // makeVolume makes the file system and what every pair has on it. Nothing of it stays mounted.
 func (m *machine) makeVolume(ctx context.Context) error {
 	device := m.path(Device)
-	if out, err := m.run(ctx, time.Minute, "blkid", "-p", "-s", "LABEL", "-o", "value", device); err == nil && out == label {
-		if err := m.neverServed(); err != nil {
-			return err
-		}
+	if err := m.mayFormat(ctx); err != nil {
+		return err
 	}
 	// No discards: DRBD 8.4 writes zeros for them where the disks can't. The inode tables are made later, by the
 	// kernel; on a small volume now, so that nothing is written behind anybody's back.
@@ -75,7 +87,7 @@ func (m *machine) makeVolume(ctx context.Context) error {
 	if _, err := m.run(ctx, formatTime, "mkfs.ext4", "-q", "-F", "-L", label, "-m", "1", "-E", lazy, device); err != nil {
 		return err
 	}
-	if err := m.mountVolume(); err != nil {
+	if err := m.mountVolume(ctx); err != nil {
 		return err
 	}
 	err := m.furnish()
@@ -83,10 +95,29 @@ func (m *machine) makeVolume(ctx context.Context) error {
 	return errors.Join(err, m.sys.Unmount(m.path(Volume)))
 }
 
-// neverServed mounts an older file system of ours and looks: the boot server may have lost its memory.
-func (m *machine) neverServed() error {
-	if err := m.mountVolume(); err != nil {
+// mayFormat looks whether the volume is blank, or has a file system of ours that was never served: the boot server may
+// have lost its memory. What can't be seen is not made anew.
+func (m *machine) mayFormat(ctx context.Context) error {
+	out, err := m.run(ctx, time.Minute, "blkid", "-p", "-s", "LABEL", "-o", "value", m.path(Device))
+	if exit, ok := errors.AsType[*ExitError](err); ok && exit.Code == 2 {
+		return nil // nothing is on it
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("what the volume carries is not known, and nothing is made on it: %w", err)
+	case out != label:
+		return fmt.Errorf("the volume carries something that is not the pair's (labelled %q), and nothing is made on it: %w", out, fs.ErrExist)
+	}
+	return m.neverServed(ctx)
+}
+
+// neverServed mounts an older file system of ours and looks.
+func (m *machine) neverServed(ctx context.Context) error {
+	err := m.mountVolume(ctx)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EUCLEAN) || errors.Is(err, unix.EBADMSG) {
 		return nil // a file system that was not finished
+	} else if err != nil {
+		return fmt.Errorf("whether the volume has been served is not known, and it is not made anew: %w", err)
 	}
 	served := m.flag(servedFile)
 	if err := m.sys.Unmount(m.path(Volume)); err != nil {
@@ -98,11 +129,21 @@ func (m *machine) neverServed() error {
 	return nil
 }
 
-func (m *machine) mountVolume() error {
+// mountVolume mounts the volume. Its device may be busy for a moment after the promotion: udev looks at it. A file system
+// that finds itself broken becomes read-only, which the resource agent's monitor sees.
+func (m *machine) mountVolume(ctx context.Context) error {
 	if err := os.MkdirAll(m.path(Volume), 0o755); err != nil {
 		return fmt.Errorf("pair: %w", err)
 	}
-	return m.sys.Mount(m.path(Device), m.path(Volume), "ext4", unix.MS_NOATIME|unix.MS_NODEV|unix.MS_NOSUID, "")
+	for try := 0; ; try++ {
+		err := m.sys.Mount(m.path(Device), m.path(Volume), "ext4", unix.MS_NOATIME|unix.MS_NODEV|unix.MS_NOSUID, "errors=remount-ro")
+		if err == nil || try == 20 || !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EMEDIUMTYPE) {
+			return err
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // furnish makes the directories of a new volume. What Debian's packages have in /var/lib/nfs is the start of the

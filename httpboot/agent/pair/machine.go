@@ -91,14 +91,25 @@ func (m *machine) flag(path string) bool {
 // remove deletes a file.
 func (m *machine) remove(path string) error { return os.Remove(m.path(path)) }
 
-// write makes a file anew, by rename.
+// write makes a file anew, by rename. After a crash it is the old one or the new one, and whole.
 func (m *machine) write(path string, content []byte, mode os.FileMode) error {
 	full := m.path(path)
 	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 		return err
 	}
 	tmp := full + ".new"
-	if err := os.WriteFile(tmp, content, mode); err != nil {
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
 		return err
 	}
 	return os.Rename(tmp, full)

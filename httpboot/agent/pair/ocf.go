@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Exit codes of a resource agent (OCF Resource Agent API 1.1, §Exit status codes).
@@ -100,7 +98,7 @@ func (a *ResourceAgent) start(ctx context.Context) error {
 	return m.write(ServingFile, nil, 0o600)
 }
 
-// mountVolume mounts the volume. Its device may be busy for a moment after the promotion: udev looks at it.
+// mountVolume mounts the volume, and notes on it that it was.
 func (a *ResourceAgent) mountVolume(ctx context.Context) error {
 	m := &a.machine
 	if on, ok := m.mounted(Volume); ok {
@@ -109,18 +107,13 @@ func (a *ResourceAgent) mountVolume(ctx context.Context) error {
 		}
 		return nil
 	}
-	for try := 0; ; try++ {
-		err := m.mountVolume()
-		if err == nil {
-			return m.write(servedFile, nil, 0o600)
-		}
-		if try == 20 || !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EROFS) && !errors.Is(err, unix.EMEDIUMTYPE) {
-			return err
-		}
-		if err := pause(ctx, 100*time.Millisecond); err != nil {
-			return err
-		}
+	if err := m.mountVolume(ctx); err != nil {
+		return err
 	}
+	if m.flag(servedFile) {
+		return nil
+	}
+	return m.write(servedFile, nil, 0o600)
 }
 
 // bindMemory puts what nfsd knows of its clients, which is on the volume, where its programs look for it. A helper that
@@ -154,8 +147,8 @@ func (a *ResourceAgent) export(ctx context.Context) error {
 	if err != nil {
 		a.say("contents: %v", err)
 	}
-	images, err := m.export(ctx, c)
-	if err != nil {
+	images, aside, err := m.export(ctx, c)
+	if err := errors.Join(err, aside); err != nil {
 		a.say("exports: %v", err)
 	}
 	if !m.flag(RunDir + "/exported") {

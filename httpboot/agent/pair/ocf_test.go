@@ -283,3 +283,43 @@ func TestReadConfig(t *testing.T) {
 		}
 	}
 }
+
+// What is mounted from the volume elsewhere keeps DRBD primary, whatever became of its own mount.
+func TestStopFailsWhileAnExportStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, a, log := newServer(t)
+		if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+			t.Fatalf("start: %d\n%s", code, log)
+		}
+		f.busy[ExportDir+"/volumes/www"] = 1 << 30
+		if code := a.Do(t.Context(), "stop", nil); code != ocfGeneric {
+			t.Errorf("stop: %d\n%s", code, log)
+		}
+		if _, ok := f.machine().mounted(Volume); ok {
+			t.Error("the volume itself was not freed")
+		}
+		if !slices.ContainsFunc(f.did(), func(s string) bool {
+			return strings.HasPrefix(s, "fuser ") && strings.Contains(s, ExportDir+"/volumes/www")
+		}) {
+			t.Error("who uses it was not killed")
+		}
+	})
+}
+
+// Contents with something in them that is none must not keep all nodes from the rest.
+func TestStartWithBadContents(t *testing.T) {
+	f, a, log := newServer(t)
+	c := testContents
+	c.Images = append([]Image{{Name: "no name", Version: 1, Size: 1}}, c.Images...)
+	c.Exports = append([]Export{{Path: "volumes/../..", Clients: prefixes("10.77.0.0/24")}}, c.Exports...)
+	if err := f.machine().keep(keptFile, c); err != nil {
+		t.Fatal(err)
+	}
+	if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+		t.Fatalf("start: %d\n%s", code, log)
+	}
+	got := f.read(exportsFile)
+	if strings.Contains(got, "no name") || strings.Contains(got, "..") || !strings.Contains(got, "images/web/7") || !strings.Contains(got, "volumes/www") {
+		t.Errorf("it exports:\n%s", got)
+	}
+}

@@ -47,10 +47,16 @@ func (a *ResourceAgent) stop(ctx context.Context) error {
 		}
 		a.say("%s: down", s.name)
 	}
-	if nic, err := a.Network.Find(a.Config.Floating.Addr()); err == nil && nic == "" && len(m.below(Volume)) == 0 && !m.serving() {
+	if nic, err := a.Network.Find(a.Config.Floating.Addr()); err == nil && nic == "" && !m.serving() && a.volumeFree() {
 		return nil // what failed on the way did not matter
 	}
 	return errors.Join(errs...)
+}
+
+// volumeFree says that nothing of the volume is mounted anywhere: any of its mounts keeps DRBD from becoming secondary.
+func (a *ResourceAgent) volumeFree() bool {
+	exported := slices.DeleteFunc(a.machine.below(ExportDir), func(target string) bool { return target == ExportDir })
+	return len(exported) == 0 && len(a.machine.below("/var/lib/nfs")) == 0 && len(a.machine.below(Volume)) == 0
 }
 
 func (a *ResourceAgent) removeAddress(ctx context.Context) error {
@@ -72,9 +78,10 @@ func (a *ResourceAgent) unmountBelow(ctx context.Context, dir string) error {
 			return nil
 		}
 		var errs []error
+		var busy []string
 		for _, target := range slices.Backward(left) {
 			if err := m.sys.Unmount(m.path(target)); err != nil {
-				errs = append(errs, err)
+				errs, busy = append(errs, err), append(busy, m.path(target))
 			}
 		}
 		if len(errs) == 0 {
@@ -85,7 +92,7 @@ func (a *ResourceAgent) unmountBelow(ctx context.Context, dir string) error {
 				return errors.Join(errs...)
 			}
 			a.say("%s is in use and who uses it is killed: %s", dir, strings.Join(left, " "))
-			m.run(ctx, 5*time.Second, "fuser", "-k", "-m", m.path(left[len(left)-1])) // it says no when nobody is there
+			m.run(ctx, 5*time.Second, "fuser", append([]string{"-k", "-m"}, busy...)...) // it says no when nobody is there
 			killed, deadline = true, time.Now().Add(unmountTime)
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {

@@ -62,22 +62,21 @@ func (m *machine) kept() (Contents, error) {
 }
 
 // export offers what contents list and the volume has, and nothing else. It gives the images that are offered. What
-// can't be offered is in the error, and does not keep the rest back. The caller holds the lock.
-func (m *machine) export(ctx context.Context, c Contents) (images []string, err error) {
+// can't be offered is in the error, and does not keep the rest back. Aside says what keeps no directory from being exported
+// as contents say: an image that can't be offered, and what is exported no more and still in use. The caller holds the
+// lock.
+func (m *machine) export(ctx context.Context, c Contents) (images []string, aside, err error) {
 	all, err := offers(c)
-	if err != nil {
-		return nil, err
-	}
+	errs, asides := []error{err}, []error(nil)
 	if err := m.mountRoot(); err != nil {
-		return nil, err
+		return nil, nil, errors.Join(append(errs, err)...)
 	}
 	volume, err := os.Open(m.path(Volume))
 	if err != nil {
-		return nil, fmt.Errorf("pair: %w", err)
+		return nil, nil, errors.Join(append(errs, fmt.Errorf("pair: %w", err))...)
 	}
 	defer volume.Close()
 	var there []offer
-	var errs []error
 	mounted := m.below(ExportDir)
 	for _, o := range all {
 		if above := slices.IndexFunc(all, func(up offer) bool { return up.file == "" && strings.HasPrefix(o.path, up.path+"/") }); above >= 0 {
@@ -86,7 +85,12 @@ func (m *machine) export(ctx context.Context, c Contents) (images []string, err 
 			continue
 		}
 		if !slices.Contains(mounted, ExportDir+"/"+o.path) {
-			if err := m.mountOffer(volume, o); err != nil {
+			err := m.mountOffer(volume, o)
+			switch {
+			case err != nil && o.file != "":
+				asides = append(asides, err)
+				continue
+			case err != nil:
 				errs = append(errs, err)
 				continue
 			}
@@ -94,14 +98,14 @@ func (m *machine) export(ctx context.Context, c Contents) (images []string, err 
 		there = append(there, o)
 	}
 	if err := m.exportfs(ctx, exportsText(c, there)); err != nil {
-		return nil, errors.Join(append(errs, err)...)
+		return nil, errors.Join(asides...), errors.Join(append(errs, err)...)
 	}
 	for _, target := range slices.Backward(mounted) {
 		if target == ExportDir || slices.ContainsFunc(all, func(o offer) bool { return ExportDir+"/"+o.path == target }) {
 			continue
 		}
 		if err := m.sys.Unmount(m.path(target)); err != nil {
-			errs = append(errs, fmt.Errorf("pair: it is exported no more, and still in use: %w", err))
+			asides = append(asides, fmt.Errorf("pair: it is exported no more, and still in use: %w", err))
 		}
 	}
 	for _, i := range c.Images {
@@ -109,7 +113,7 @@ func (m *machine) export(ctx context.Context, c Contents) (images []string, err 
 			images = append(images, i.ref())
 		}
 	}
-	return images, errors.Join(errs...)
+	return images, errors.Join(asides...), errors.Join(errs...)
 }
 
 // mountRoot mounts the tmpfs that is the root of the exports.

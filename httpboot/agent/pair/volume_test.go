@@ -131,6 +131,9 @@ func TestVolume(t *testing.T) {
 		if code := a.Do(t.Context(), "monitor", nil); code != ocfSuccess {
 			t.Errorf("monitor: %d\n%s", code, log)
 		}
+		if mounts := f.read("/proc/mounts"); !strings.Contains(mounts, f.root+Volume+" ext4 rw") || !strings.Contains(mounts, "errors=remount-ro") {
+			t.Errorf("a broken file system would be written to: %s", mounts)
+		}
 		// Somebody who has the volume open is in the way, and is killed only when patience is over.
 		user := exec.Command("sleep", "300")
 		user.Dir = f.root + Volume

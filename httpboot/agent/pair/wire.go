@@ -83,7 +83,8 @@ type Orders struct {
 	Contents Contents `json:"contents"`
 }
 
-// Contents is what the volume has and who may mount it. The active half makes it so and then reports Revision.
+// Contents is what the volume has and who may mount it. The active half makes it so and reports Revision when directories
+// and exports are so; the images that it offers are in its report by name.
 // What it does not list is not exported; images that it does not list are deleted, volumes and state never.
 type Contents struct {
 	// Revision differs whenever the rest does; "" means that the server does not know yet: leave everything.
