@@ -99,7 +99,10 @@ func readSeal(key ed25519.PrivateKey, img Image) (Seal, error) {
 // packed says whether img has a squashfs that a storage pair can export, with a seal that nodes believe.
 func (c *Catalog) packed(img Image) bool {
 	info, err := os.Lstat(filepath.Join(img.Dir, SquashfsFile))
-	if err != nil || img.Squashfs == 0 || info.Size() != img.Squashfs || !exportable(filepath.Join(img.Dir, SquashfsFile)) {
+	if err != nil || img.Squashfs == 0 || info.Size() != img.Squashfs {
+		return false
+	}
+	if is, err := exportable(filepath.Join(img.Dir, SquashfsFile)); err != nil || !is {
 		return false
 	}
 	s, err := readSeal(c.Key, img)

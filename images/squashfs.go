@@ -191,16 +191,23 @@ func mksquashfs(ctx context.Context, tree, file string) error {
 
 // exportable reports whether a squashfs can be exported by NFS when it is mounted: it has the table that finds an
 // inode by its number (mksquashfs makes it unless -no-exports says otherwise; 8 bytes an inode).
-func exportable(file string) bool {
+func exportable(file string) (is bool, err error) {
 	const flagsAt, flag = 24, 0x80
 	f, err := os.Open(file)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer f.Close()
 	var flags [2]byte
 	_, err = f.ReadAt(flags[:], flagsAt)
-	return err == nil && binary.LittleEndian.Uint16(flags[:])&flag != 0
+	return binary.LittleEndian.Uint16(flags[:])&flag != 0, err
+}
+
+// Unexportable reports whether the version has a squashfs that no storage pair can export: Pack makes it anew. One
+// that cannot be read is not said to be so.
+func (img Image) Unexportable() bool {
+	is, err := exportable(filepath.Join(img.Dir, SquashfsFile))
+	return err == nil && !is
 }
 
 // runBound runs a command, after everything else on this machine: boots must not wait for it. It has a thread of

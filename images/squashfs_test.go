@@ -261,10 +261,16 @@ func TestPackAgainWhatCannotBeExported(t *testing.T) {
 	must(t, err)
 	_, err = f.WriteAt([]byte{flags[0] &^ 0x80}, 24)
 	must(t, errors.Join(err, f.Close()))
+	if !img.Unexportable() {
+		t.Error("nobody notices")
+	}
 	_, err = c.Pack(t.Context(), img.Ref)
 	must(t, err)
-	if !exportable(file) {
-		t.Error("it still cannot be exported")
+	if is, err := exportable(file); err != nil || !is || img.Unexportable() {
+		t.Errorf("it still cannot be exported, %v", err)
+	}
+	if gone := (Image{Dir: t.TempDir()}); gone.Unexportable() {
+		t.Error("what cannot be read is said to be wrong")
 	}
 }
 

@@ -32,11 +32,25 @@ type failure struct {
 // packAgain is the pause after a try that failed: each reads the whole image, and nodes ask every second.
 const packAgain = 20 * time.Second
 
-// wait says what a node must wait for before it, or its storage, can load img: "" when there is nothing.
+// wait says what a node must wait for before it can load img: "" when there is nothing.
 func (p *packer) wait(img images.Image) string {
 	if img.Squashfs > 0 {
 		return ""
 	}
+	return p.ask(img)
+}
+
+// waitPair is wait for a storage pair, which exports what it has loaded: what was packed before there were any, for
+// nodes that hold it in RAM, may not do for that.
+func (p *packer) waitPair(img images.Image) string {
+	if img.Squashfs > 0 && !img.Unexportable() {
+		return ""
+	}
+	return p.ask(img)
+}
+
+// ask asks for img to be packed, and says how that is.
+func (p *packer) ask(img images.Image) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.asked == nil {

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"muster/httpboot/agent/pair"
 	"muster/images"
 )
 
@@ -37,4 +40,33 @@ func TestPackingIsNotTriedAllTheTime(t *testing.T) {
 			t.Errorf("%d tries in a minute", n)
 		}
 	})
+}
+
+// TestPackedBeforePairs: what was packed for RAM, of a time when that could not be exported, is packed anew for a pair.
+func TestPackedBeforePairs(t *testing.T) {
+	img := images.Image{Ref: images.Ref{Name: "web", Version: 7}, Dir: t.TempDir(), Squashfs: 96}
+	superblock := make([]byte, 96)
+	write := func() {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(img.Dir, images.SquashfsFile), superblock, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	c := contents{packs: &packer{}}
+	known := &pairContents{packed: map[images.Ref]pair.Image{}}
+	if why := c.packs.wait(img); why != "" {
+		t.Errorf("for RAM: %q", why)
+	}
+	if _, ok := c.packed(known)(img); ok {
+		t.Error("a pair gets what it cannot export")
+	}
+	if why := c.packs.waitPair(img); why != "web:7 is being packed" {
+		t.Errorf("for a pair: %q", why)
+	}
+	superblock[24] = 0x80 // the flags: it has an export table
+	write()
+	if _, ok := c.packed(known)(img); !ok || c.packs.waitPair(img) != "" {
+		t.Error("packed anew it is not given")
+	}
 }

@@ -26,7 +26,7 @@ type pairBackend struct {
 func (b pairBackend) Offer(_ context.Context, n images.Need) (string, error) {
 	image := ""
 	if n.Root != nil {
-		if why := b.packs.wait(*n.Root); why != "" {
+		if why := b.packs.waitPair(*n.Root); why != "" {
 			return why, nil
 		}
 		image = n.Root.Ref.String()

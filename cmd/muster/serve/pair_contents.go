@@ -142,7 +142,7 @@ func (c *contents) given(pool, revision string) (pair.Contents, bool) {
 // on; one that was, stays as it was: nodes run from it.
 func (c *contents) packed(p *pairContents) func(images.Image) (pair.Image, bool) {
 	return func(img images.Image) (pair.Image, bool) {
-		if why := c.packs.wait(img); why != "" {
+		if why := c.packs.waitPair(img); why != "" {
 			was, ok := p.packed[img.Ref]
 			return was, ok
 		}
