@@ -3,6 +3,7 @@ package roles
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/netip"
 	"path"
 	"slices"
@@ -48,8 +49,11 @@ func (r DiskRule) validate(fault reporter) {
 	if _, err := path.Match(r.Serial, ""); err != nil {
 		fault("pair.disk.serial", "the pattern %q is malformed", r.Serial)
 	}
-	if r.SizeMin < 0 {
+	switch {
+	case r.SizeMin < 0:
 		fault("pair.disk.sizeMin", "cannot be negative")
+	case math.IsNaN(r.SizeMin), math.IsInf(r.SizeMin, 1):
+		fault("pair.disk.sizeMin", "%v is no size (want GiB)", r.SizeMin)
 	}
 }
 
@@ -67,9 +71,16 @@ func (a *applier) pair(old, p Pool) error {
 		}
 		return a.forgetPair(old)
 	}
-	if _, serves := a.Registry.servedFor(p.Name, a.now); serves && old.Pair.Address != p.Pair.Address {
-		a.fault("pools", p.Name, "pair.address", "cannot be changed from %s to %s while the pair serves: nodes mount from it; switch both machines off first",
-			old.Pair.Address, p.Pair.Address)
+	if pairOf(a.tx, p.Name).Made.IsZero() || old.Pair.Address == p.Pair.Address {
+		return nil
+	}
+	for s := range a.tx.SlotsOf(old.Name) {
+		// A pause, or a server that has just begun to listen, is no reason to believe that it does not.
+		if n, ok := a.tx.Nodes().Get(s.Node); ok && a.Registry.staysHalf(a.tx, n, a.now) != nil {
+			a.fault("pools", p.Name, "pair.address", "cannot be changed from %s to %s while the pair serves, or may: nodes mount from it; switch both machines off first",
+				old.Pair.Address, p.Pair.Address)
+			break
+		}
 	}
 	return nil
 }
@@ -158,6 +169,8 @@ func (a *applier) checkNeighbours(p Pool, fault func(format string, args ...any)
 	case !ok: // the addresses are at fault
 	case !n.Prefix.Contains(at):
 		fault("%s is not in the network of the slots' addresses, %s", at, n.Prefix)
+	case at == n.Prefix.Masked().Addr(), !n.Prefix.Contains(at.Next()):
+		fault("%s is the network's own, or its broadcast address (%s)", at, n.Prefix)
 	case at == n.Router:
 		fault("%s is the router's", at)
 	case at == n.Server:

@@ -30,6 +30,10 @@ func TestPairFaults(t *testing.T) {
 		{pool("path: /dev/disk/by-path/a", "path: sda"), "is not a device"},
 		{pool("path: /dev/disk/by-path/a", `serial: "["`), "is malformed"},
 		{pool("path: /dev/disk/by-path/a", `sizeMin: -1`), "cannot be negative"},
+		{pool("path: /dev/disk/by-path/a", `sizeMin: .nan`), "is no size"},
+		{pool("path: /dev/disk/by-path/a", `sizeMin: .inf`), "is no size"},
+		{pool("10.77.0.9", "10.77.0.255"), "is the network's own"},
+		{pool("10.77.0.9", "10.77.0.0"), "is the network's own"},
 		{pool("role: storage", "role: web"), "need root: ram"},
 		{pool("pair: {", "storage: web, pair: {"), "a storage pair has none itself"},
 		{role + good + strings.Replace(web, "storage: storage", "storage: web", 1), "cannot be its own storage"},
@@ -76,6 +80,16 @@ func TestPairChanges(t *testing.T) {
 	if _, err := apply(strings.Replace(pairYAML, "pair: {address: 10.77.0.9, disk: {serial: \"DATA-*\"}},", "", 1), roles.ApplyOptions{}); err == nil ||
 		!strings.Contains(err.Error(), "pool storage is no storage pair") || !strings.Contains(err.Error(), "occupies storage-01") {
 		t.Errorf("no pair any more: %v", err)
+	}
+	p.restart() // it serves, and this process has not heard so yet
+	p.tick(0)
+	if _, err := apply(moved, roles.ApplyOptions{}); err == nil || !strings.Contains(err.Error(), "while the pair serves") {
+		t.Errorf("the address of a pair that is not heard yet: %v", err)
+	}
+	p.run()
+	p.now = p.now.Add(15 * time.Second) // a pause
+	if _, err := apply(moved, roles.ApplyOptions{}); err == nil {
+		t.Error("the address of a pair that fails over")
 	}
 	p.tick(time.Minute)
 	changes, err := apply(moved, roles.ApplyOptions{})

@@ -43,13 +43,13 @@ func (r *Registry) PairFence(ctx context.Context, mac MAC, key string, try bool)
 	if !ok {
 		return nil // nobody is there
 	}
+	if err := r.fenceTarget(w.node, victim); err != nil {
+		return err
+	}
 	if try {
 		ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 		defer cancel()
 		return r.fenceable(ctx, victim, w.peer.Name)
-	}
-	if err := r.fenceTarget(w, victim); err != nil {
-		return err
 	}
 	s, first := r.pairs.shoot(victim.MAC)
 	if first {
@@ -104,13 +104,13 @@ func (r *Registry) fenceable(ctx context.Context, n Node, slot string) error {
 }
 
 // fenceTarget refuses a victim whose power is the caller's own.
-func (r *Registry) fenceTarget(w halfIdentity, victim Node) error {
-	_, mine, err := r.driver(w.node)
+func (r *Registry) fenceTarget(caller, victim Node) error {
+	_, mine, err := r.driver(caller)
 	if err != nil {
 		return nil
 	}
-	if _, theirs, err := r.driver(victim); err == nil && mine == theirs && r.driverName(w.node) == r.driverName(victim) {
-		return fmt.Errorf("roles: %s and %s are declared with the same power target %q: each would switch itself off: %w", w.slot.Name, w.peer.Name, mine, fs.ErrInvalid)
+	if _, theirs, err := r.driver(victim); err == nil && mine == theirs && r.driverName(caller) == r.driverName(victim) {
+		return fmt.Errorf("%s and %s are declared with the same power target %q: each would switch itself off: %w", caller.Slot, victim.Slot, mine, fs.ErrInvalid)
 	}
 	return nil
 }

@@ -191,6 +191,14 @@ func TestFenceRight(t *testing.T) {
 	if err := p.fence(st1); !errors.Is(err, fs.ErrInvalid) || len(p.power.offs) != 0 {
 		t.Errorf("shot at itself: %v, %v", err, p.power.offs)
 	}
+	// That is known before it is needed.
+	p.alive(62 * time.Second)
+	if v := p.pair(); !strings.Contains(strings.Join(v.Alerts, "\n"), `the same power target "same"`) {
+		t.Errorf("alerts %q", v.Alerts)
+	}
+	if err := p.PairFence(t.Context(), st1, key(p.keys[st1]), true); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("try: %v", err)
+	}
 }
 
 func TestFenceFails(t *testing.T) {

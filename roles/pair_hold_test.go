@@ -295,3 +295,38 @@ func TestMaintenanceWords(t *testing.T) {
 	}
 	q.wantTold("storage-01 took over from storage-02")
 }
+
+// What nodes and operators are told of a pair that is kept from serving by an operator.
+func TestOutOfServiceWords(t *testing.T) {
+	p := wholePair(t)
+	p.alive(time.Minute)
+	for _, slot := range []string{"storage-01", "storage-02"} {
+		if _, err := p.MaintainHalf(t.Context(), slot, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one, two := cluster("DATA-1", "m1", false), cluster("DATA-2", "m2", false)
+	one.Standby, two.Standby = true, true
+	p.says(st1, one)
+	p.says(st2, two)
+	web, _ := p.Pool("web")
+	const words = "waits for storage: storage-01 is out of service, as an operator wanted (muster storage maintenance storage-01 off), and storage-02 "
+	if got := p.Stored(web.Pool, ""); !strings.HasPrefix(got, words+"is out of service") {
+		t.Errorf("stored: %q", got)
+	}
+	if err := p.fence(st1); err != nil {
+		t.Fatal(err)
+	}
+	p.says(st1, one)
+	if got := p.Stored(web.Pool, ""); !strings.HasPrefix(got, words+"was switched off by its other half") || !strings.HasSuffix(got, "stays so while it is out of service") {
+		t.Errorf("stored: %q", got)
+	}
+	if _, err := p.PromoteHalf(t.Context(), "storage-01", false); !errors.Is(err, fs.ErrInvalid) || !strings.Contains(err.Error(), "maintenance storage-01 off") {
+		t.Errorf("promote: %v", err)
+	}
+	one.Standby, one.Quorate = false, false
+	p.says(st1, one)
+	if got := p.Stored(web.Pool, ""); !strings.Contains(got, "storage-01 has no quorum yet") {
+		t.Errorf("stored: %q", got)
+	}
+}

@@ -189,6 +189,8 @@ func (d *decision) promotable() error {
 		return refuse("%s is not heard: switch it on first (muster node power %[1]s on)", d.slot())
 	case s.Half.Active:
 		return refuse("%s serves already", d.slot())
+	case slices.Contains(d.Pair.Standby, d.slot()):
+		return refuse("%s is out of service, and would serve nothing; take it back first: muster storage maintenance %[1]s off", d.slot())
 	case !d.attached(d.i):
 		return refuse("%s has no disk of the pair at work: %s", d.slot(), s.Half.Why)
 	case !d.Pair.Disks[d.slot()].Whole || s.Half.DiskState == inconsistent || s.Half.DiskState == diskless:

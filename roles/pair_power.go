@@ -27,6 +27,7 @@ const (
 type pairWork struct {
 	sync.WaitGroup
 	tested time.Time // when it was last tested whether halves can be fenced
+	looked time.Time // when it was last looked for dead ones
 }
 
 // tendPairs switches fenced machines on again, tests whether the others could be fenced, and tells what became of
@@ -50,13 +51,17 @@ func (c *Reconciler) tendPairs(ctx context.Context, now time.Time) error {
 	if test {
 		c.pairs.tested = now
 	}
+	lookDead := now.Sub(c.pairs.looked) >= deadEvery
+	if lookDead {
+		c.pairs.looked = now
+	}
 	for _, l := range looks {
 		for i, s := range l.Sides {
 			if at, fenced := l.Pair.Fenced[s.Slot]; fenced && r.onDue(l, i, at) {
 				c.pairs.Go(func() { r.onAgain(ctx, l.Pair.Pool, s, at) })
 			}
 			if test && !s.Node.IsZero() {
-				c.pairs.Go(func() { r.testFencing(ctx, s) })
+				c.pairs.Go(func() { r.testFencing(ctx, s, l.Sides[1-i]) })
 			}
 		}
 		if err := r.tellState(ctx, l); err != nil {
@@ -101,7 +106,8 @@ func (r *Registry) onAgain(ctx context.Context, pool string, s pairSide, at time
 	message := "is on again"
 	if ok && r.mayBeOff(n) {
 		if err := r.switchOn(ctx, n); err != nil {
-			r.notOn(ctx, s, err)
+			r.log().Warn("fenced storage machine could not be switched on again", "node", s.Slot, "mac", s.Node, "err", err)
+			r.notOn(ctx, s, fmt.Sprintf("was fenced, and could not be switched on again: %v; do it by hand", err))
 			return
 		}
 		message = "switched on again"
@@ -165,11 +171,9 @@ func (m *pairMemory) triedOn(slot string) {
 	delete(m.ons, slot)
 }
 
-// notOn records that a machine which was fenced could not be switched on. It has failed: another one may take its
-// place while this is tried again.
-func (r *Registry) notOn(ctx context.Context, s pairSide, failure error) {
-	r.log().Warn("fenced storage machine could not be switched on again", "node", s.Slot, "mac", s.Node, "err", failure)
-	why := fmt.Sprintf("was fenced, and could not be switched on again: %v; do it by hand", failure)
+// notOn records why a machine that was to be on is not. It has failed: another one may take its place while this is
+// tried again.
+func (r *Registry) notOn(ctx context.Context, s pairSide, why string) {
 	now := r.now()
 	err := r.Store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		n, ok := tx.Nodes().Get(s.Node)
@@ -212,8 +216,8 @@ func unfence(tx Tx, n Node) error {
 	return tx.Pairs().Put(p)
 }
 
-// testFencing asks whether the machine in a slot could be fenced, and tells when the answer changes.
-func (r *Registry) testFencing(ctx context.Context, s pairSide) {
+// testFencing asks whether the machine in a slot could be fenced by the other half's, and tells when the answer changes.
+func (r *Registry) testFencing(ctx context.Context, s, by pairSide) {
 	n, ok := r.peek(s.Node)
 	if !ok {
 		return
@@ -221,6 +225,9 @@ func (r *Registry) testFencing(ctx context.Context, s pairSide) {
 	tctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
 	err := r.fenceable(tctx, n, s.Slot)
+	if other, ok := r.peek(by.Node); ok && err == nil {
+		err = r.fenceTarget(other, n)
+	}
 	if ctx.Err() != nil {
 		return
 	}

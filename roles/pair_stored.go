@@ -87,6 +87,10 @@ func (l pairLook) lone(plan pairPlan, i int) string {
 		return fmt.Sprintf("%s %s; a new pair needs both machines", o.Slot, l.silence(1-i))
 	case s.Half.Phase != PhaseCluster:
 		return fmt.Sprintf("%s: %s", s.Slot, cmp.Or(plan.Orders[i].Wait, s.Half.Why, "its cluster starts"))
+	case s.Half.Standby:
+		return l.idle(plan, i)
+	case !s.Half.Quorate:
+		return fmt.Sprintf("%s has no quorum yet: %s %s", s.Slot, o.Slot, l.silence(1-i))
 	case l.Pair.Promoted == s.Slot:
 		return fmt.Sprintf("%s goes on alone, as an operator decided", s.Slot)
 	case l.Pair.Active == s.Slot && s.Half.DiskState == upToDate, l.Pair.Outdated == o.Slot && s.Half.DiskState == upToDate:
@@ -115,10 +119,20 @@ func (l pairLook) both(plan pairPlan) string {
 			return fmt.Sprintf("%s has no quorum yet", s.Slot)
 		}
 	}
+	for i, s := range l.Sides {
+		if s.Half.Standby && l.lame(plan, 1-i) != "" {
+			return l.idle(plan, i)
+		}
+	}
 	for _, s := range l.Sides {
 		if len(s.Half.Errors) > 0 {
 			return fmt.Sprintf("%s: %s", s.Slot, s.Half.Errors[len(s.Half.Errors)-1])
 		}
 	}
 	return fmt.Sprintf("%s or %s is about to serve", l.Sides[0].Slot, l.Sides[1].Slot)
+}
+
+// idle is waiting while an operator keeps side i from serving, and the other one cannot.
+func (l pairLook) idle(plan pairPlan, i int) string {
+	return fmt.Sprintf("%s is out of service, as an operator wanted (muster storage maintenance %[1]s off), and %s", l.Sides[i].Slot, l.lame(plan, 1-i))
 }

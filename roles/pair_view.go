@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"time"
 )
 
 // Pairs gives every storage pair, by name.
@@ -111,6 +110,10 @@ func (l pairLook) silence(i int) string {
 	s := l.Sides[i]
 	at, fenced := l.Pair.Fenced[s.Slot]
 	switch {
+	case fenced && slices.Contains(l.Pair.Standby, s.Slot):
+		return fmt.Sprintf("was switched off by its other half %s ago, and stays so while it is out of service", ago(l.Now, at))
+	case fenced && s.State == StateFailed:
+		return fmt.Sprintf("was switched off by its other half %s ago, and could not be switched on again", ago(l.Now, at))
 	case fenced:
 		return fmt.Sprintf("was switched off by its other half %s ago, and is switched on again soon", ago(l.Now, at))
 	case s.State == StateOff:
@@ -215,10 +218,4 @@ func (m *pairMemory) tells(pool, state string) (was string) {
 	was = m.told[pool]
 	m.told[pool] = state
 	return was
-}
-
-// servedFor is for how long a pair has been serving without a pause; ok is false while it does not.
-func (r *Registry) servedFor(pool string, now time.Time) (d time.Duration, ok bool) {
-	s := r.pairs.service(pool)
-	return now.Sub(s.since), !s.last.IsZero() && now.Sub(s.last) <= halfSilent
 }
