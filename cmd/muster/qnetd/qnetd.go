@@ -32,8 +32,8 @@ import (
 // Port is qnetd's own.
 const Port = 5403
 
-// Install says what to do where the programs are missing.
-const Install = "apt-get install corosync-qnetd libnss3-tools"
+// Install says what to do where the programs are missing. Debian starts a daemon of its own at once, on the same port.
+const Install = "apt-get install corosync-qnetd libnss3-tools && systemctl disable --now corosync-qnetd"
 
 // Server is one corosync-qnetd. Set the fields before the first call.
 type Server struct {
