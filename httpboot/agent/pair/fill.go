@@ -34,6 +34,7 @@ const recheck = 30 * time.Second
 // ctx.
 func (d *Daemon) keepContents(ctx context.Context) {
 	var failed, checked time.Time
+	tried := "" // the revision that they are of
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,10 +57,10 @@ func (d *Daemon) keepContents(ctx context.Context) {
 		d.mu.Lock()
 		done := d.made.revision == c.Revision
 		d.mu.Unlock()
-		if c.Revision == "" || time.Since(failed) < refill || done && failed.IsZero() && time.Since(checked) < recheck {
+		if c.Revision == "" || c.Revision == tried && time.Since(failed) < refill || done && failed.IsZero() && time.Since(checked) < recheck {
 			continue
 		}
-		checked = time.Now()
+		checked, tried = time.Now(), c.Revision
 		err = errors.Join(err, d.makeContents(ctx, c))
 		if ctx.Err() != nil {
 			return
@@ -111,6 +112,9 @@ func (d *Daemon) makeContents(ctx context.Context, c Contents) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if d.newer(c) {
+			break
+		}
 		if slices.Contains(images, i.ref()) {
 			continue
 		}
@@ -128,7 +132,18 @@ func (d *Daemon) makeContents(ctx context.Context, c Contents) error {
 	if loaded || len(images) == len(c.Images) {
 		errs = append(errs, aside)
 	}
-	return errors.Join(append(errs, d.dropImages(c))...)
+	if !d.newer(c) {
+		errs = append(errs, d.dropImages(c))
+	}
+	return errors.Join(errs...)
+}
+
+// newer says that other contents have come: somebody may wait for their directories, and the rest of the images comes with
+// them.
+func (d *Daemon) newer(c Contents) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.contents.Revision != "" && d.contents.Revision != c.Revision
 }
 
 // watchServing cancels when the resource agent begins to stop.

@@ -367,5 +367,38 @@ func TestImageIsTriedAgainSoon(t *testing.T) {
 		if !slices.Equal(tries, []time.Duration{0, refill, 2 * refill}) {
 			t.Errorf("tried at %v", tries)
 		}
+		// Other contents do not wait for that.
+		h.mu.Lock()
+		h.contents.Revision = "r2"
+		h.mu.Unlock()
+		signal(h.fill)
+		synctest.Wait()
+		if r := h.look(t.Context()); r.Revision != "r2" {
+			t.Errorf("new contents: %q", r.Revision)
+		}
 	})
+}
+
+// Directories that somebody waits for do not wait for all images of before.
+func TestNewContentsBetweenImages(t *testing.T) {
+	h := active(t)
+	h.f.file(Volume+"/images/web/9.squashfs", "hsq9")
+	c := Contents{Revision: "r1", Images: []Image{
+		{Name: "web", Version: 7, Squashfs: "/7", Seal: "/7.seal", Size: 4}, {Name: "web", Version: 8, Squashfs: "/8", Seal: "/8.seal", Size: 4},
+	}}
+	h.contents = c
+	tries := 0
+	h.Store = storeFunc(func(context.Context) error {
+		tries++
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.contents = Contents{Revision: "r2", Images: append(slices.Clone(c.Images), Image{Name: "web", Version: 9, Squashfs: "/9", Seal: "/9.seal", Size: 4})}
+		return errors.New("no server")
+	})
+	if err := h.makeContents(t.Context(), c); err == nil || tries != 1 {
+		t.Errorf("%d images were tried, %v", tries, err)
+	}
+	if got := h.f.read(Volume + "/images/web/9.squashfs"); got != "hsq9" {
+		t.Error("an image was deleted that the new contents list")
+	}
 }
