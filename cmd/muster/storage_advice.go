@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"muster/roles"
@@ -22,10 +24,20 @@ func advice(v roles.PairView, now time.Time) []string {
 			out = append(out, "",
 				fmt.Sprintf("%s may not use the disk %s: it carries %s.", h.Slot, diskName(h), h.Carries),
 				"If nobody needs that, give the disk to the pair; all that is on it is erased:",
-				fmt.Sprintf("    muster storage claim %s --disk %s --erase", h.Slot, cmp.Or(h.Serial, h.Disk)))
+				fmt.Sprintf("    muster storage claim %s --disk %s --erase", h.Slot, shellWord(cmp.Or(h.Serial, h.Disk))))
 		}
 	}
 	return out
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:+@,=-]+$`)
+
+// shellWord is s as one word of a command that people copy: a disk says any serial number.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // diskName is a half's disk for a sentence: DATA-1 (/dev/vdb, 1.2 GiB).

@@ -167,6 +167,20 @@ func TestLoneAdvice(t *testing.T) {
 	}
 }
 
+// TestClaimAdvice: the command that is shown is one disk's, whatever that calls itself.
+func TestClaimAdvice(t *testing.T) {
+	for serial, want := range map[string]string{
+		"WD-WX31A": "WD-WX31A", "/dev/vdb": "/dev/vdb", "SN 1 2": "'SN 1 2'", "x; reboot": "'x; reboot'", "$(a)'b": `'$(a)'\''b'`,
+	} {
+		now := time.Now()
+		h := roles.Half{Phase: roles.PhaseRefused, Carries: "a file system", Serial: serial}
+		text := strings.Join(advice(roles.PairView{Halves: []roles.HalfView{{Slot: "storage-02", Half: h, Heard: now}}}, now), "\n")
+		if command := "muster storage claim storage-02 --disk " + want + " --erase"; !strings.HasSuffix(text, command) {
+			t.Errorf("want %s in:\n%s", command, text)
+		}
+	}
+}
+
 func TestUnfit(t *testing.T) {
 	now := time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)
 	fit := roles.HalfView{Slot: "storage-02", Heard: now, Half: roles.Half{Phase: roles.PhaseCluster, DiskState: "UpToDate"}}
