@@ -63,6 +63,9 @@ func (c *Reconciler) tendPairs(ctx context.Context, now time.Time) error {
 			if test && !s.Node.IsZero() {
 				c.pairs.Go(func() { r.testFencing(ctx, s, l.Sides[1-i]) })
 			}
+			if lookDead && s.State == StateBooting {
+				c.pairs.Go(func() { r.findDead(ctx, s) })
+			}
 		}
 		if err := r.tellState(ctx, l); err != nil {
 			return err
