@@ -90,8 +90,8 @@ func (d *drbd) take(fields []string) {
 			d.role, d.peerRole, _ = strings.Cut(v, "/")
 		case "ds":
 			d.disk, d.peerDisk, _ = strings.Cut(v, "/")
-			if i+2 < len(fields) { // "C s-----": the protocol, and first of the flags s for suspended or r for running
-				d.frozen = strings.HasPrefix(fields[i+2], "s")
+			if i+1 < len(fields) { // "C s-----": the protocol, unless it is StandAlone, and first of the flags s for suspended or r for running
+				d.frozen = strings.HasPrefix(fields[len(fields)-1], "s")
 			}
 		case "oos":
 			d.outOfSync = max(0, number(v))

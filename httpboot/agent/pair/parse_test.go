@@ -28,6 +28,9 @@ func TestParseDRBD(t *testing.T) {
 		" 0: cs:VerifyS ro:Primary/Secondary ds:UpToDate/UpToDate C r-----\n\t[>....] verified:  7.3% (436/648)M\n\tfinish: 0:00:09 speed: 1 K/sec\n": {
 			connection: "VerifyS", role: "Primary", peerRole: "Secondary", disk: "UpToDate", peerDisk: "UpToDate", synced: 7.3, left: 9,
 		},
+		" 0: cs:StandAlone ro:Primary/Unknown ds:UpToDate/DUnknown   s-----\n": { // without a protocol
+			connection: "StandAlone", role: "Primary", peerRole: "Unknown", disk: "UpToDate", peerDisk: "DUnknown", frozen: true,
+		},
 		" 0: cs:WFConnection ro:Secondary/Unknown ds:Diskless/DUnknown C r-----\n": {
 			connection: "WFConnection", role: "Secondary", peerRole: "Unknown", disk: "Diskless", peerDisk: "DUnknown",
 		},

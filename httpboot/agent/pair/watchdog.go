@@ -39,11 +39,16 @@ const (
 	// watchdogFile is the kernel's: when it hears nothing for deviceTime, it resets the machine by itself.
 	watchdogFile = "/dev/watchdog"
 	deviceTime   = 60
+	// armedFile is there while the kernel counts: who comes after a process that was killed has to go on.
+	armedFile = RunDir + "/armed"
 )
 
 // Run watches until ctx ends. It does not touch the volume, whose reads and writes hang.
 func (w *Watchdog) Run(ctx context.Context) {
 	m := machine{root: w.Root, sys: w.System}
+	if m.flag(armedFile) {
+		w.arm()
+	}
 	defer w.disarm()
 	var since time.Time // when it was frozen and without a quorum; zero when it is not
 	for pause(ctx, watchEvery) == nil {
@@ -91,6 +96,8 @@ func (w *Watchdog) arm() {
 			return
 		}
 		w.device = f
+		m := machine{root: w.Root}
+		_ = m.write(armedFile, nil, 0o600)                                          // only a help for a successor
 		_ = unix.IoctlSetPointerInt(int(f.Fd()), unix.WDIOC_SETTIMEOUT, deviceTime) // else it has a time of its own
 	}
 	_, _ = w.device.Write([]byte{0}) // an error is as good as silence
@@ -102,6 +109,8 @@ func (w *Watchdog) disarm() {
 		_, _ = w.device.Write([]byte("V"))
 		w.device.Close()
 		w.device = nil
+		m := machine{root: w.Root}
+		_ = m.remove(armedFile)
 	}
 }
 

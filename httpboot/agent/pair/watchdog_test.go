@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,8 +27,9 @@ func watched(t *testing.T, reset error, states ...[2]string) (after int, armed b
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeMachine(t)
 		f.file(watchdogFile, "")
-		quorum := ""
-		f.programs["corosync-quorumtool"] = func([]string) (string, error) { return quorum, nil }
+		var quorum atomic.Value // a string; the watchdog has a goroutine of its own
+		quorum.Store("")
+		f.program("corosync-quorumtool", func([]string) (string, error) { return quorum.Load().(string), nil })
 		ctx, cancel := context.WithCancel(t.Context())
 		begin := time.Now()
 		w := &Watchdog{Root: f.root, System: f, Console: agent.NewConsole(io.Discard, false), Reset: func() error {
@@ -42,7 +45,7 @@ func watched(t *testing.T, reset error, states ...[2]string) (after int, armed b
 		go func() { w.Run(ctx); close(done) }()
 		for _, s := range states {
 			f.file("/proc/drbd", s[0])
-			quorum = s[1]
+			quorum.Store(s[1])
 			time.Sleep(25 * time.Second)
 			synctest.Wait()
 		}
@@ -83,4 +86,33 @@ func TestWatchdogThatCannotReset(t *testing.T) {
 	if after, _ := watched(t, errors.New("no"), cutOff, cutOff, cutOff, cutOff); after != 32 {
 		t.Errorf("reset after %d s", after)
 	}
+}
+
+// One that was killed while it was armed has a successor: the kernel must not reset a machine that is well again.
+func TestWatchdogAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeMachine(t)
+		f.file(watchdogFile, "")
+		f.file("/proc/drbd", runningDRBD)
+		killed := &Watchdog{Root: f.root, System: f}
+		killed.arm()
+		if err := killed.device.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w := &Watchdog{Root: f.root, System: f, Console: agent.NewConsole(io.Discard, false)}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { w.Run(ctx); close(done) }() // ends with ctx
+		time.Sleep(2 * watchEvery)
+		synctest.Wait()
+		if got := f.read(watchdogFile); !strings.HasSuffix(got, "V") {
+			t.Errorf("the kernel's watchdog heard %q", got)
+		}
+		f.file(watchdogFile, "")
+		cancel()
+		<-done
+		if got := f.read(watchdogFile); got != "" {
+			t.Errorf("once disarmed, it heard %q", got)
+		}
+	})
 }
