@@ -99,6 +99,9 @@ func (m *pairModel) follow(i int, o roles.PairOrders) {
 	m.t.Helper()
 	x := m.boxes[i]
 	d := x.disk
+	if o.Outdated && !m.connected() && d.complete && !x.active { // before it is attached
+		d.outdated, d.alone = true, false
+	}
 	switch {
 	case o.Erase != "":
 		*d = pairDisk{serial: d.serial}
@@ -118,9 +121,6 @@ func (m *pairModel) follow(i int, o roles.PairOrders) {
 		}
 	case o.Start && x.attached:
 		x.started = true
-	}
-	if o.Outdated && !m.connected() && d.complete && !x.active {
-		d.outdated, d.alone = true, false
 	}
 	if o.Promote != "" && o.Promote != x.promoted && x.attached && !m.boxes[1-i].active {
 		x.promoted = o.Promote

@@ -201,6 +201,15 @@ func TestDiskUnreadable(t *testing.T) {
 	held.Phase, held.Why = roles.PhaseRefused, "/dev/vdb is not the pair's: vdb is held open"
 	p := newPairRack(t)
 	p.boot(st1)
+	before := p.Revision()
+	p.says(st1, held)
+	if p.wantTold("held open"); p.Revision() == before {
+		t.Error("nothing is told")
+	}
+	before = p.Revision()
+	if p.says(st1, held); p.Revision() != before {
+		t.Error("it is told twice")
+	}
 	if o := p.says(st1, held); o.Make != "" || len(p.pair().Disks) != 0 {
 		t.Errorf("metadata are to be made on a disk that was not read: %+v, %+v", o, p.pair().Disks)
 	}

@@ -20,7 +20,7 @@ func TestPairModel(t *testing.T) {
 		seeds = 10
 	}
 	var failovers, shots, syncs, makes int
-	t.Run("seeds", func(t *testing.T) {
+	ok := t.Run("seeds", func(t *testing.T) {
 		for seed := range seeds {
 			m := newPairModel(t, uint64(seed))
 			for range steps {
@@ -30,7 +30,8 @@ func TestPairModel(t *testing.T) {
 			failovers, shots, syncs, makes = failovers+m.failovers, shots+m.shots, syncs+m.syncs, makes+m.makes
 		}
 	})
-	if min(failovers, shots, syncs, 3*(makes-2*seeds)) < seeds/2 {
+	// The seeds are the same in every run, and so are these.
+	if ok && min(failovers, shots, syncs, 3*(makes-2*seeds)) < seeds/2 {
 		t.Errorf("%d failovers, %d shots, %d syncs, %d disks made: the model tries too little", failovers, shots, syncs, makes)
 	}
 }

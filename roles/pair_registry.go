@@ -25,7 +25,11 @@ func (r *Registry) PairReport(ctx context.Context, mac MAC, key string, h Half) 
 	if err != nil {
 		return PairOrders{}, err
 	}
-	if why := plan.refused(w.slot.Name); r.pairs.refuses(w.slot.Name, why) {
+	why := plan.refused(w.slot.Name)
+	if why == "" && h.Phase == PhaseRefused {
+		why = h.Why // no disk, or one that cannot be read
+	}
+	if r.pairs.refuses(w.slot.Name, why) {
 		events = append(events, pairEvent{Slot: w.slot.Name, Step: StepStorage, Error: why})
 	}
 	if changed || len(events) > 0 {
