@@ -240,7 +240,7 @@ func stopFailsWhenTheVolumeStays(t *testing.T) {
 	if code := a.Do(t.Context(), "stop", nil); code != ocfGeneric {
 		t.Errorf("stop: %d\n%s", code, log)
 	}
-	if !slices.Contains(f.did(), "fuser -k -m /srv/pair") {
+	if !slices.Contains(f.did(), "fuser -k -M -m /srv/pair") {
 		t.Error("it killed nobody")
 	}
 	if f.addrs[testConfig.Floating.Addr()] != "" {

@@ -92,7 +92,7 @@ func (a *ResourceAgent) unmountBelow(ctx context.Context, dir string) error {
 				return errors.Join(errs...)
 			}
 			a.say("%s is in use and who uses it is killed: %s", dir, strings.Join(left, " "))
-			m.run(ctx, 5*time.Second, "fuser", append([]string{"-k", "-m"}, busy...)...) // it says no when nobody is there
+			m.run(ctx, 5*time.Second, "fuser", append([]string{"-k", "-M", "-m"}, busy...)...) // it says no when nobody is there, and (-M) for what is no mount any more
 			killed, deadline = true, time.Now().Add(unmountTime)
 		}
 		if err := pause(ctx, 50*time.Millisecond); err != nil {
