@@ -19,7 +19,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # refuses to answer root about a checkout of somebody else, and VERSION has it anyway.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build setup demo test lint fuzz bench bench-boot install clean help
+.PHONY: build setup demo test test-pair lint fuzz bench bench-boot install clean help
 
 build: ## build bin/muster and bin/muster-init
 	$(GOBUILD) -o bin/muster ./cmd/muster
@@ -33,6 +33,9 @@ demo: setup build ## boot one diskless machine in a virtual rack, live (root)
 
 test: build ## run every test that can run here; says what it skipped and why
 	@RACE=$(RACE) STRICT=$(STRICT) .ci/test
+
+test-pair: setup build ## all that can happen to a storage pair, in the virtual rack (root, 25 min)
+	MUSTER_E2E_PAIR=all go test ./tests/e2e -count=1 -v -timeout 60m -run 'TestPair$$'
 
 lint: ## go vet, gofmt, staticcheck
 	go vet ./...
