@@ -44,6 +44,12 @@ func (r *Registry) half(mac MAC, key string) (w halfIdentity, err error) {
 	return w, err
 }
 
+// PairOf gives the pair of which a node is a half, by the key of PairReport and with its errors.
+func (r *Registry) PairOf(mac MAC, key string) (pool string, err error) {
+	w, err := r.half(mac, key)
+	return w.pool.Name, err
+}
+
 // planPair looks at a pair; changed says that what the plan keeps is not what is kept.
 func (r *Registry) planPair(p Pool) (plan pairPlan, changed bool, err error) {
 	err = r.Store.View(func(tx Tx) error { plan, changed = decidePair(r.pairLook(tx, p)); return nil })

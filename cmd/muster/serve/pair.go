@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"slices"
 
 	"muster/httpboot/agent"
 	"muster/httpboot/agent/pair"
@@ -18,9 +17,7 @@ type pairRack interface {
 	PairMade(ctx context.Context, mac roles.MAC, key string) error
 	PairFence(ctx context.Context, mac roles.MAC, key string, try bool) error
 	PairOutdate(ctx context.Context, mac roles.MAC, key string) error
-	Present(ctx context.Context, mac roles.MAC, key, files string) (roles.Node, error)
-	Node(key string) (roles.Node, error)
-	Pools() ([]roles.PoolStatus, error)
+	PairOf(mac roles.MAC, key string) (pool string, err error)
 }
 
 // pairCalls answers storage machines.
@@ -57,7 +54,7 @@ func (p pairCalls) answer(ctx context.Context, c agent.PairCall) (any, error) {
 	case pair.OpOutdate:
 		return none, p.rack.PairOutdate(ctx, mac, c.Key)
 	case pair.OpVote:
-		pool, err := p.half(ctx, mac, c.Key)
+		pool, err := p.rack.PairOf(mac, c.Key)
 		if err != nil {
 			return nil, err
 		}
@@ -83,13 +80,9 @@ func (p pairCalls) report(ctx context.Context, mac roles.MAC, c agent.PairCall) 
 	if err != nil {
 		return pair.Orders{}, err
 	}
-	n, err := p.rack.Node(mac.String())
-	if err != nil {
-		return pair.Orders{}, err
-	}
 	out := pairOrders(o)
 	// One that has lost its slot just now keeps what it has.
-	if pool, err := p.pairOf(mac, n); err == nil {
+	if pool, err := p.rack.PairOf(mac, c.Key); err == nil {
 		out.Contents = p.contents(pool, r.Revision)
 	}
 	return out, nil
@@ -104,33 +97,4 @@ func pairOrders(o roles.PairOrders) pair.Orders {
 		Rule: pair.Rule(o.Rule), Known: o.Known, Make: o.Make, Erase: o.Erase, Format: o.Format, Start: o.Start,
 		Outdated: o.Outdated, Promote: o.Promote, Discard: o.Discard, Standby: o.Standby, Verify: o.Verify, Wait: o.Wait,
 	}
-}
-
-// half gives the storage pair of the node that asks: the error wraps fs.ErrPermission for a key that is not that of
-// its latest boot, fs.ErrInvalid for a node that is no half of one.
-func (p pairCalls) half(ctx context.Context, mac roles.MAC, key string) (pool string, err error) {
-	now, err := p.rack.Node(mac.String())
-	if err != nil {
-		return "", fmt.Errorf("node %s is not known: %w", mac, fs.ErrPermission)
-	}
-	n, err := p.rack.Present(ctx, mac, key, now.Files)
-	if err != nil {
-		return "", err
-	}
-	return p.pairOf(mac, n)
-}
-
-// pairOf gives the storage pair of which a node has a slot: also while it is to become something else, and its pool is
-// another one already.
-func (p pairCalls) pairOf(mac roles.MAC, n roles.Node) (pool string, err error) {
-	all, err := p.rack.Pools()
-	if err != nil {
-		return "", err
-	}
-	for _, of := range all {
-		if of.Pair != nil && slices.ContainsFunc(of.Slots, func(s roles.SlotStatus) bool { return s.Name == n.Slot }) {
-			return of.Name, nil
-		}
-	}
-	return "", fmt.Errorf("node %s is no half of a storage pair: %w", mac, fs.ErrInvalid)
 }
