@@ -24,6 +24,7 @@ func TestDeadHalf(t *testing.T) {
 	minutes(5)
 	p.wantNode("storage-02", "storage-02", roles.StateBooting)
 	p.power.on[st2.String()] = false
+	p.rec.Checker = slotVerdict{"storage-02", errRefused}
 	minutes(1)
 	p.wantNode("storage-02", "storage-02", roles.StateFailed)
 	p.wantTold("was switched on, and is off")
