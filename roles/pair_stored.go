@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Stored says why the storage of a pool's nodes is not there yet, "" when it is: for a pool without Storage, and
@@ -95,13 +96,24 @@ func (l pairLook) lone(plan pairPlan, i int) string {
 		return fmt.Sprintf("%s goes on alone, as an operator decided", s.Slot)
 	case l.Pair.Active == s.Slot && s.Half.DiskState == upToDate, l.Pair.Outdated == o.Slot && s.Half.DiskState == upToDate:
 		return fmt.Sprintf("%s goes on alone: %s %s", s.Slot, o.Slot, l.silence(1-i))
-	case s.Half.DiskState == upToDate:
+	case s.Half.DiskState == upToDate, l.Pair.Outdated == o.Slot, l.Pair.Outdated != s.Slot && l.justGone(1-i):
 		return fmt.Sprintf("%s is taking over: %s %s", s.Slot, o.Slot, l.silence(1-i))
 	case l.Pair.Outdated == s.Slot:
 		return fmt.Sprintf("%s waits for %s, which has newer data and %s (if it is lost: muster storage promote %s)", s.Slot, o.Slot, l.silence(1-i), s.Slot)
 	}
 	return fmt.Sprintf("%s waits for its peer, which %s: after a power cut of both it cannot know that it has the newest data (muster storage promote %s goes on without %s)",
 		s.Slot, l.silence(1-i), s.Slot, o.Slot)
+}
+
+// takeoverTime is how long a takeover may take until somebody is told what else can be done: its data are only
+// Consistent until the other half is fenced.
+const takeoverTime = 2 * time.Minute
+
+// justGone reports whether side i was heard, or fenced, a moment ago.
+func (l pairLook) justGone(i int) bool {
+	s := l.Sides[i]
+	at, fenced := l.Pair.Fenced[s.Slot]
+	return !s.Heard.IsZero() && l.Now.Sub(s.Heard) < takeoverTime || fenced && l.Now.Sub(at) < takeoverTime
 }
 
 // both is waiting while both halves are heard.
