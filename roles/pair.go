@@ -66,6 +66,8 @@ type Half struct {
 	Standby bool `json:"standby,omitempty"`
 	// Active says that it has the volume mounted, exported, and the floating address.
 	Active bool `json:"active,omitempty"`
+	// Frozen says that DRBD holds up all reads and writes until the other half is fenced or back.
+	Frozen bool `json:"frozen,omitempty"`
 	// Capacity and Used are the volume's, in bytes; only the active half knows.
 	Capacity int64 `json:"capacity,omitempty"`
 	Used     int64 `json:"used,omitempty"`

@@ -51,6 +51,27 @@ func TestStorageExcuses(t *testing.T) {
 	p.wantNode("web-01", "web-01", roles.StateBooting)
 }
 
+// A half that is active, and whose volume is frozen until the other one is fenced, serves nobody.
+func TestFrozenServesNobody(t *testing.T) {
+	p := wholePair(t)
+	p.boot(webMAC)
+	p.health(90, true, nil)
+	frozen := cluster("DATA-1", "m1", true)
+	frozen.Frozen, frozen.Connection = true, "WFConnection"
+	c, last := &roles.Reconciler{Registry: p.Registry, Checker: webVerdict{errRefused}}, map[roles.MAC]time.Time{}
+	for range 60 {
+		p.says(st1, frozen)
+		p.now = p.now.Add(time.Second)
+		if err := c.Pass(t.Context(), last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.wantNode("web-01", "web-01", roles.StateReady)
+	if v := p.pair(); v.Serving || !strings.Contains(v.Why, "storage-01 holds up all reads and writes until storage-02 is fenced or back") {
+		t.Errorf("%s, serving %v: %s", v.State, v.Serving, v.Why)
+	}
+}
+
 func TestRolloutOfPair(t *testing.T) {
 	p := wholePair(t)
 	p.alive(time.Minute)

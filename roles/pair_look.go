@@ -110,7 +110,7 @@ func (l pairLook) attached(i int) bool {
 // serving gives the half that serves; ok is false where none does.
 func (l pairLook) serving() (i int, ok bool) {
 	for i, s := range l.Sides {
-		if l.fresh(i) && s.Half.Active {
+		if l.fresh(i) && s.Half.Active && !s.Half.Frozen {
 			return i, true
 		}
 	}

@@ -97,7 +97,9 @@ func (m *pairMemory) hear(w halfIdentity, h Half, now time.Time) (before, after 
 		if !before.active.IsZero() {
 			next.active = before.active
 		}
-		m.serves(w.pool.Name, w.slot.Name, now)
+		if !h.Frozen {
+			m.serves(w.pool.Name, w.slot.Name, now)
+		}
 	}
 	if next.verified = before.verified; !before.at.IsZero() && h.Verify != "" && h.Verify != before.half.Verify {
 		next.verified = now
@@ -144,7 +146,7 @@ func (m *pairMemory) serves(pool, slot string, now time.Time) {
 
 // differs reports whether a half says something that others wait for.
 func differs(a, b Half) bool {
-	return a.Phase != b.Phase || a.Active != b.Active || a.Revision != b.Revision || a.DiskState != b.DiskState ||
+	return a.Phase != b.Phase || a.Active != b.Active || a.Frozen != b.Frozen || a.Revision != b.Revision || a.DiskState != b.DiskState ||
 		a.Connection != b.Connection || a.Split != b.Split || !slices.Equal(a.Images, b.Images)
 }
 

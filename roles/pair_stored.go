@@ -90,6 +90,8 @@ func (l pairLook) lone(plan pairPlan, i int) string {
 		return fmt.Sprintf("%s: %s", s.Slot, cmp.Or(plan.Orders[i].Wait, s.Half.Why, "its cluster starts"))
 	case s.Half.Standby:
 		return l.idle(plan, i)
+	case s.Half.Active && s.Half.Frozen:
+		return frozenWords(s, o)
 	case !s.Half.Quorate:
 		return fmt.Sprintf("%s has no quorum yet: %s %s", s.Slot, o.Slot, l.silence(1-i))
 	case l.Pair.Promoted == s.Slot:
@@ -116,6 +118,10 @@ func (l pairLook) justGone(i int) bool {
 	return !s.Heard.IsZero() && l.Now.Sub(s.Heard) < takeoverTime || fenced && l.Now.Sub(at) < takeoverTime
 }
 
+func frozenWords(s, o pairSide) string {
+	return fmt.Sprintf("%s holds up all reads and writes until %s is fenced or back", s.Slot, o.Slot)
+}
+
 // both is waiting while both halves are heard.
 func (l pairLook) both(plan pairPlan) string {
 	for i, s := range l.Sides {
@@ -124,6 +130,11 @@ func (l pairLook) both(plan pairPlan) string {
 				return fmt.Sprintf("%s makes the file system of the new pair", s.Slot)
 			}
 			return fmt.Sprintf("%s: %s", s.Slot, cmp.Or(plan.Orders[i].Wait, s.Half.Why, "its cluster starts"))
+		}
+	}
+	for i, s := range l.Sides {
+		if s.Half.Active && s.Half.Frozen {
+			return frozenWords(s, l.Sides[1-i])
 		}
 	}
 	for _, s := range l.Sides {

@@ -46,7 +46,7 @@ func (d *Daemon) glance(r Report) Report {
 	m := &d.machine
 	s := m.drbd()
 	r.Role, r.DiskState, r.PeerDisk, r.Connection = s.role, s.disk, s.peerDisk, s.connection
-	r.Synced, r.Left = s.synced, s.left
+	r.Synced, r.Left, r.Frozen = s.synced, s.left, s.frozen
 	r.Images, r.Revision = nil, ""
 	if r.Active = m.active(d.Config); r.Active {
 		r.Capacity, r.Used, _ = m.sys.Capacity(m.path(Volume))

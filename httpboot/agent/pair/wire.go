@@ -48,6 +48,7 @@ type Report struct {
 	QDevice    bool     `json:"qdevice,omitempty"`
 	Standby    bool     `json:"standby,omitempty"`
 	Active     bool     `json:"active,omitempty"`
+	Frozen     bool     `json:"frozen,omitempty"`
 	Capacity   int64    `json:"capacity,omitempty"`
 	Used       int64    `json:"used,omitempty"`
 	Images     []string `json:"images,omitempty"`
