@@ -70,13 +70,21 @@ func TestRoleMail(t *testing.T) {
 	sink := s.sink("10.77.0.1:2525")
 	s.roleMachine("mail", "replacement")
 	s.waitReady("mail-01", "mail-01")
+	missing := ""
+	t.Cleanup(func() {
+		if t.Failed() && missing != "" {
+			t.Logf("%s is in these files of the storage:\n%s", missing, s.filesWith(missing))
+		}
+	})
 	s.until("every message that was taken", func() error {
 		all, err := box.read(2)
 		if err != nil {
 			return err
 		}
+		missing = ""
 		for _, name := range taken {
 			if !strings.Contains(all, name) {
+				missing = name
 				return fmt.Errorf("%s was taken, and is not in the inbox", name)
 			}
 		}
@@ -92,6 +100,13 @@ func TestRoleMail(t *testing.T) {
 		return nil
 	})
 	box.want(1, "by-curl")
+}
+
+// filesWith lists the files of volumes and state directories that have a text in them.
+func (s *site) filesWith(text string) string {
+	data := filepath.Join(s.dir, "data")
+	out, _ := exec.Command("grep", "-rlF", text, filepath.Join(data, "volumes"), filepath.Join(data, "state")).CombinedOutput() // it fails when there are none
+	return string(out)
 }
 
 // mailbox is anna's, at any node.
