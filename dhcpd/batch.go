@@ -38,7 +38,7 @@ func (b *batch) run(ctx context.Context, s *Server, p port, in []datagram) {
 
 // decide answers the requests in their order. s.mu must be held.
 func (b *batch) decide(ctx context.Context, s *Server, p port) {
-	now := s.now()
+	now, l := s.now(), p.link()
 	s.offers.expire(now)
 	d := &round{Server: s, now: now, change: newChange(s.Leases)}
 	b.now, b.later = b.now[:0], b.later[:0]
@@ -50,10 +50,28 @@ func (b *batch) decide(ctx context.Context, s *Server, p port) {
 		}
 	}
 	b.send(s, p, b.now)
+	b.tap(s, &l, b.now)
 	if !d.empty() {
 		b.commit(ctx, d)
 	}
 	b.send(s, p, b.later)
+	b.tap(s, &l, b.later)
+}
+
+// tap shows answers to who traces: those that send has just sent, in b.out, and the silent.
+func (b *batch) tap(s *Server, l *link, answers []answer) {
+	if s.Tap == nil {
+		return
+	}
+	sent := 0
+	for i := range answers {
+		var o *outgoing
+		if sent < len(b.sent) && b.sent[sent] == &answers[i] {
+			o = &b.out[sent]
+			sent++
+		}
+		s.tapAnswer(l, &answers[i], o)
+	}
 }
 
 // needsLease reports whether a is true only once the leases of its batch are durable.
@@ -71,16 +89,20 @@ func (a *answer) needsLease() bool {
 // read decodes the packets; broken ones are counted and forgotten.
 func (b *batch) read(s *Server, l link, in []datagram) {
 	b.requests = b.requests[:0]
-	for _, d := range in {
+	for i := range in {
+		d := &in[i]
 		if d.truncated {
 			s.metrics.drop(dropTruncated)
+			s.tapIn(&l, d, string(dropTruncated))
 			continue
 		}
 		r, err := parse(d.data)
 		if err != nil {
 			s.metrics.drop(err.(drop))
+			s.tapIn(&l, d, err.Error())
 			continue
 		}
+		r.datagram = *d
 		s.locate(r, l, d.to)
 		s.metrics.request(r.Type)
 		b.requests = append(b.requests, r)

@@ -19,6 +19,7 @@ type link struct {
 type datagram struct {
 	data      []byte
 	to        netip.Addr // the address that it was sent to
+	from      netip.AddrPort
 	truncated bool
 }
 

@@ -59,6 +59,8 @@ type Request struct {
 	// subnets are all of the link that the machine is on; Subnet is the first.
 	subnets []*Subnet
 	packet  *dhcpv4.DHCPv4
+	// datagram is what it was read from. Its data is valid only while its batch is answered.
+	datagram datagram
 }
 
 // Arch is the first of Archs; 0 (x86 BIOS) if the machine told none, as RFC 4578 clients of old do.

@@ -39,6 +39,9 @@ type Server struct {
 	// Observe is told everything that happens, after the replies of a batch were sent. It must not block.
 	// nil means nobody.
 	Observe func(Event)
+	// Tap is given each packet that came in, and each that goes out, for a trace. It must not block, and must
+	// copy what it keeps. nil means nobody.
+	Tap func(p Packet)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log gets what an operator should know; nil means silence.

@@ -83,6 +83,10 @@ func (c *socket) read() ([]datagram, error) {
 		if cm.Parse(m.OOB[:m.NN]) == nil {
 			d.to = addr(cm.Dst)
 		}
+		if a, ok := m.Addr.(*net.UDPAddr); ok {
+			ap := a.AddrPort()
+			d.from = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+		}
 		c.got = append(c.got, d)
 	}
 	return c.got, nil
