@@ -53,6 +53,19 @@ type Subnet struct {
 	Domain string `mapstructure:"domain"`
 	// Lease is how long an address is lent, option 51: 1h. Zero means 1h; at least 10s.
 	Lease time.Duration `mapstructure:"lease"`
+	// Hosts are the machines with a fixed address that Muster does not boot: printers, BMCs, switches. They
+	// never become nodes. Empty means that there are none.
+	Hosts []Host `mapstructure:"hosts"`
+}
+
+// Host is a machine that Muster gives an address and nothing else.
+type Host struct {
+	// MAC is its hardware address, 52:54:00:aa:00:01. Required; once in a subnet.
+	MAC roles.MAC `mapstructure:"mac"`
+	// Address is in the subnet, and nobody else's. In the subnet's range it is kept for this machine. Required.
+	Address netip.Addr `mapstructure:"address"`
+	// Hostname is its name, option 12, without domain. Empty means that the option is not sent.
+	Hostname string `mapstructure:"hostname"`
 }
 
 // TFTPD configures the TFTP server.

@@ -22,6 +22,7 @@ func (c *check) subnets(list []Subnet) {
 		c.ranged(key+".range", s)
 		c.router(key+".router", s)
 		c.names(key, s)
+		c.hosts(key+".hosts", s)
 		if s.Lease < leaseMin {
 			c.fault(key+".lease", "%v is too short: at least %v", s.Lease, time.Duration(leaseMin))
 		}
@@ -31,6 +32,7 @@ func (c *check) subnets(list []Subnet) {
 			}
 		}
 	}
+	c.hostnames(list)
 }
 
 func (c *check) network(key string, p netip.Prefix) bool {
