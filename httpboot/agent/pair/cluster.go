@@ -124,7 +124,8 @@ func (d *Daemon) rare(name string, every time.Duration) bool {
 }
 
 // promote makes this half's data the ones that count, as an operator has decided: they are UpToDate from then on, and
-// Pacemaker promotes them. In a split it only connects again: the other half has been told to give its data up.
+// Pacemaker promotes them. One that talks to nobody tries that again first: after a split the other half may have been
+// told to give its data up, and where there was none it may have all of them.
 func (d *Daemon) promote(ctx context.Context, o Orders, r Report) (bool, error) {
 	if o.Promote == "" || o.Promote == d.token("promoted") {
 		return false, nil
@@ -132,10 +133,11 @@ func (d *Daemon) promote(ctx context.Context, o Orders, r Report) (bool, error) 
 	m := &d.machine
 	s := m.drbd()
 	switch {
-	case s.connection == "StandAlone":
+	case s.connection == "StandAlone" && d.token("reconnected") != o.Promote:
 		if err := m.drbdadm(ctx, "connect", Resource); err != nil {
 			return false, err
 		}
+		return true, d.acted("reconnected", o.Promote)
 	case s.connected() || s.disk == "UpToDate":
 		// It has what it needs.
 	case s.disk == "Inconsistent":

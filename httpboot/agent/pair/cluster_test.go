@@ -125,6 +125,34 @@ func TestPromoteOnce(t *testing.T) {
 	}
 }
 
+// One that talks to nobody, without a split, connects first; where nobody answers its data count.
+func TestPromoteStandAlone(t *testing.T) {
+	h := newHalf(t)
+	s := loneState
+	s.connection = "StandAlone"
+	h.started(s)
+	h.server.orders.Promote = "1"
+	h.settle()
+	if d := cmp.Diff([]string{"drbdadm connect pair", "drbdadm primary --force pair", "drbdadm secondary pair"}, h.drbdDid()); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	h.drbd.set(s)
+	h.settle()
+	if d := h.drbdDid(); len(d) > 0 {
+		t.Errorf("again: %q", d)
+	}
+	// The peer answers: it has all of them.
+	h = newHalf(t)
+	h.started(s)
+	h.server.orders.Promote = "1"
+	h.step()
+	h.drbd.set(inSync)
+	h.settle()
+	if d := cmp.Diff([]string{"drbdadm connect pair"}, h.drbdDid()); d != "" {
+		t.Errorf("the peer is there: -want +got:\n%s", d)
+	}
+}
+
 func TestPromoteNeedsWholeData(t *testing.T) {
 	h := newHalf(t)
 	s := loneState
