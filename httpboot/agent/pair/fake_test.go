@@ -370,6 +370,7 @@ type fakeServer struct {
 	reports []Report
 	ops     []string
 	fails   map[string]error
+	times   int // how often those fail; 0 for always
 	vote    Vote
 }
 
@@ -380,6 +381,9 @@ func (s *fakeServer) Call(ctx context.Context, timeout time.Duration, op string,
 		s.ops = append(s.ops, op)
 	}
 	if err := s.fails[op]; err != nil {
+		if s.times--; s.times == 0 {
+			delete(s.fails, op)
+		}
 		return err
 	}
 	switch op {

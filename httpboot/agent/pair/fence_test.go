@@ -82,6 +82,7 @@ func TestPeerHandler(t *testing.T) {
 		setUp  func(f *fakeMachine)
 		want   int
 		calls  bool // crm-fence-peer.sh
+		wrong  int  // how often the boot server gives err; 0 for always
 	}{
 		{name: "outdated", crm: &ExitError{Code: 4}, want: 4, calls: true},
 		{name: "noticed late", role: "Primary", quorum: []string{both, both, both, lost, alone}, crm: &ExitError{Code: 7}, want: 7, calls: true},
@@ -94,7 +95,13 @@ func TestPeerHandler(t *testing.T) {
 		{name: "fenced by Pacemaker", crm: &ExitError{Code: 7}, want: 7, calls: true},
 		{name: "crm-fence-peer breaks", crm: &ExitError{Code: -1}, want: 1, calls: true},
 		{name: "we are the stale ones", err: fs.ErrExist, want: 1},
-		{name: "not our session", err: fs.ErrPermission, want: 1},
+		{name: "not our session at a promotion", err: fs.ErrPermission, role: "Secondary", want: 1},
+		{name: "not our session, frozen", err: fs.ErrPermission, role: "Primary", want: 1},
+		{name: "our session again", err: fs.ErrPermission, wrong: 5, role: "Primary", crm: &ExitError{Code: 7}, want: 7, calls: true},
+		{name: "no pair for a moment", err: fs.ErrInvalid, wrong: 3, role: "Secondary", crm: &ExitError{Code: 4}, want: 4, calls: true},
+		{name: "not our session, and we have switched it off", err: fs.ErrPermission, role: "Secondary", want: 1, setUp: func(f *fakeMachine) {
+			(&FenceAgent{Config: testConfig, Root: f.root, Server: &fakeServer{}}).Do(t.Context(), []string{"-o", "off"}, nil, nil, nil)
+		}},
 		{name: "no server at a promotion", err: away, role: "Secondary", want: 1},
 		{name: "no server, frozen", err: away, role: "Primary", want: 1},
 		{name: "no server, and switched off just now", err: away, want: 7, calls: true, crm: &ExitError{Code: 7}, setUp: func(f *fakeMachine) {
@@ -122,7 +129,7 @@ func TestPeerHandler(t *testing.T) {
 					}
 					return now, nil
 				})
-				s := &fakeServer{fails: map[string]error{OpOutdate: tt.err}}
+				s := &fakeServer{fails: map[string]error{OpOutdate: tt.err}, times: tt.wrong}
 				var says bytes.Buffer
 				h := &PeerHandler{Root: f.root, System: f, Server: s, Log: &says}
 				if code := h.Do(t.Context(), []string{"--timeout", "90"}, []string{"DRBD_RESOURCE=pair"}); code != tt.want {
@@ -135,15 +142,17 @@ func TestPeerHandler(t *testing.T) {
 				switch {
 				case tt.err == nil && !tt.calls:
 					least, most = 0, 0
-				case tt.err == away && tt.role == "Primary":
+				case tt.wrong > 0:
+					least, most = tt.wrong+1, tt.wrong+1
+				case tt.err != nil && tt.role == "Primary":
 					least, most = 100, 1000
-				case tt.err == away && tt.role == "Secondary":
+				case tt.err != nil && tt.role == "Secondary":
 					least, most = 5, 20
 				}
 				if n := len(s.ops); n < least || n > most {
 					t.Errorf("it told the boot server %d times", n)
 				}
-				if owed := f.machine().flag(owedFile); owed != (tt.calls && tt.err != nil) {
+				if owed := f.machine().flag(owedFile); owed != (tt.calls && tt.err == away) {
 					t.Errorf("owed: %v", owed)
 				}
 			})

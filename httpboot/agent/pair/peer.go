@@ -79,14 +79,15 @@ func (p *PeerHandler) outdate(ctx context.Context) error {
 	}
 	for begin := time.Now(); ; {
 		err := p.Server.Call(ctx, callTime, OpOutdate, nil, nil)
+		// A boot server that does not take this half for one may do so again: its rack is being changed, or restored.
+		// DRBD does not ask twice, and the volume would stay frozen for good.
+		refused := errors.Is(err, fs.ErrPermission) || errors.Is(err, fs.ErrInvalid)
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, fs.ErrExist):
 			return fmt.Errorf("pair: this half's own data are not the newest: %w", err)
-		case errors.Is(err, fs.ErrPermission), errors.Is(err, fs.ErrInvalid):
-			return err
-		case m.fencedLately():
+		case !refused && m.fencedLately():
 			fmt.Fprintf(p.Log, "fence-peer: %v; the peer was switched off, so this goes on\n", err)
 			return m.write(owedFile, nil, 0o600)
 		case time.Since(begin) > patience || ctx.Err() != nil:
