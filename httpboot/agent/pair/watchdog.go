@@ -2,7 +2,9 @@ package pair
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +36,9 @@ const (
 	// FrozenTime is how long a half that has neither its volume nor the quorum waits for the network: as long as a
 	// switch may take that somebody restarts by mistake, and less than people do.
 	FrozenTime = 30 * time.Second
+	// SilentTime is how long it bears with a Corosync that does not say whether this side has the quorum, as on a machine
+	// that is too busy: one that fences the other half is not to be reset over it.
+	SilentTime = 2 * time.Minute
 	// watchEvery is the time between two looks, and between two words to the kernel's watchdog.
 	watchEvery = 2 * time.Second
 	// watchdogFile is the kernel's: when it hears nothing for deviceTime, it resets the machine by itself.
@@ -51,14 +56,21 @@ func (w *Watchdog) Run(ctx context.Context) {
 	}
 	defer w.disarm()
 	var since time.Time // when it was frozen and without a quorum; zero when it is not
+	heard := time.Now() // when Corosync spoke last
 	for pause(ctx, watchEvery) == nil {
 		d := m.drbd()
 		if !d.frozen || d.role != "Primary" {
-			since = w.free(since)
+			since, heard = w.free(since), time.Now()
 			continue
 		}
 		w.arm()
-		if m.quorate(ctx) { // its own fencing is under way, and may wait for a boot server
+		quorate, known := m.quorate(ctx)
+		if known {
+			heard = time.Now()
+		} else if time.Since(heard) < SilentTime {
+			continue
+		}
+		if quorate { // its own fencing is under way, and may wait for a boot server
 			since = w.free(since)
 			continue
 		}
@@ -114,10 +126,12 @@ func (w *Watchdog) disarm() {
 	}
 }
 
-// quorate says that this side has the quorum. Who cannot be asked has none.
-func (m *machine) quorate(ctx context.Context) bool {
-	out, _ := m.run(ctx, 10*time.Second, "corosync-quorumtool", "-s")
-	return parseQuorum(out).quorate
+// quorate says that this side has the quorum; known is false where Corosync did not answer in time. Where it does not run
+// there is none.
+func (m *machine) quorate(ctx context.Context) (quorate, known bool) {
+	out, err := m.run(ctx, 10*time.Second, "corosync-quorumtool", "-s")
+	exit, ended := errors.AsType[*ExitError](err)
+	return parseQuorum(out).quorate, strings.Contains(out, "Quorate:") || ended && exit.Code >= 0
 }
 
 // resetMachine is reboot(2) without sync(2), which would hang on a frozen volume.

@@ -19,6 +19,7 @@ const (
 	runningDRBD = " 0: cs:WFConnection ro:Primary/Unknown ds:UpToDate/Outdated C r-----\n"
 	withQuorum  = "Quorate:          Yes\n"
 	noQuorum    = "Quorate:          No\n"
+	notThere    = "Cannot initialize QUORUM service\n"
 )
 
 // watched plays a machine to a watchdog: states of DRBD and of the quorum, each for so long. It gives the seconds after
@@ -29,7 +30,16 @@ func watched(t *testing.T, reset error, states ...[2]string) (after int, armed b
 		f.file(watchdogFile, "")
 		var quorum atomic.Value // a string; the watchdog has a goroutine of its own
 		quorum.Store("")
-		f.program("corosync-quorumtool", func([]string) (string, error) { return quorum.Load().(string), nil })
+		f.program("corosync-quorumtool", func([]string) (string, error) {
+			switch s := quorum.Load().(string); s {
+			case "": // it was killed after its time
+				return "", &ExitError{Code: -1}
+			case notThere:
+				return s, &ExitError{Code: 1}
+			default:
+				return s, nil
+			}
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		begin := time.Now()
 		w := &Watchdog{Root: f.root, System: f, Console: agent.NewConsole(io.Discard, false), Reset: func() error {
@@ -61,6 +71,7 @@ func watched(t *testing.T, reset error, states ...[2]string) (after int, armed b
 }
 
 func TestWatchdog(t *testing.T) {
+	silent := [2]string{frozenDRBD, ""}
 	cutOff, fences, serves := [2]string{frozenDRBD, noQuorum}, [2]string{frozenDRBD, withQuorum}, [2]string{runningDRBD, noQuorum}
 	for name, tc := range map[string]struct {
 		states []([2]string)
@@ -71,7 +82,10 @@ func TestWatchdog(t *testing.T) {
 		"back in time":                  {[][2]string{cutOff, serves, cutOff, fences, cutOff}, 0},
 		"a lone survivor without qnetd": {[][2]string{serves, serves, serves}, 0},
 		"a fencing that cannot be had":  {[][2]string{fences, fences, fences, fences}, 0},
-		"no cluster at all":             {[][2]string{{frozenDRBD, ""}, {frozenDRBD, ""}}, 32},
+		"no cluster at all":             {[][2]string{{frozenDRBD, notThere}, {frozenDRBD, notThere}}, 32},
+		"too busy to say":               {[][2]string{silent, silent, silent, silent, fences}, 0},
+		"cut off, and busy":             {[][2]string{cutOff, silent, cutOff}, 52},
+		"for ever silent":               {[][2]string{silent, silent, silent, silent, silent, silent, silent}, 150},
 		"the idle half":                 {[][2]string{{" 0: cs:WFConnection ro:Secondary/Unknown ds:UpToDate/DUnknown C s-----\n", noQuorum}, {"", noQuorum}}, 0},
 	} {
 		if after, armed := watched(t, nil, tc.states...); after != tc.after || armed {
