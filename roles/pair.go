@@ -73,7 +73,8 @@ type Half struct {
 	Used     int64 `json:"used,omitempty"`
 	// Images are the versions that the active half offers, whole and verified: "web:7".
 	Images []string `json:"images,omitempty"`
-	// Revision is that of the contents (see Contents) that the active half has made so.
+	// Revision is that of the contents, as the boot server gave them with its orders, whose directories and exports the
+	// active half has made so; empty while it is at work. Images it names itself.
 	Revision string `json:"revision,omitempty"`
 	// Split says that DRBD found that both sides were written; nothing is discarded by itself.
 	Split bool `json:"split,omitempty"`
@@ -124,7 +125,7 @@ type Pair struct {
 	Made time.Time `json:"made,omitzero"`
 	// Disks are those that it knows, by slot.
 	Disks map[string]PairDisk `json:"disks,omitempty"`
-	// Claims are the disks that operators gave with all that is on them, by slot: serial numbers.
+	// Claims are the disks that operators gave with all that is on them, by slot: serial numbers, or what one without was.
 	Claims map[string]string `json:"claims,omitempty"`
 	// Outdated is the slot whose data are not the newest, who says so and since when; "" for none.
 	Outdated     string    `json:"outdated,omitempty"`

@@ -3,6 +3,8 @@ package roles
 import (
 	"cmp"
 	"fmt"
+	"regexp"
+	"strings"
 )
 
 // diskVerdict is what becomes of the disk that a half found. At most one field is set; none where the disk is the
@@ -26,7 +28,7 @@ func (d *pairing) disk(i int) diskVerdict {
 		return diskVerdict{} // it could not look what is on it, and says why: that is not to be blank
 	}
 	mine, other := d.Pair.Disks[s.Slot], d.Pair.Disks[o.Slot]
-	claimed := d.Pair.Claims[s.Slot] == h.Serial
+	claimed := d.Pair.Claims[s.Slot] == claimOn(h)
 	switch {
 	case h.Meta == "" && h.Carries == "":
 		return d.blank(i)
@@ -65,7 +67,7 @@ func (d *pairing) blank(i int) diskVerdict {
 		delete(d.Pair.Claims, s.Slot)
 		return diskVerdict{blank: h.Serial}
 	}
-	if known && !d.Pair.Made.IsZero() && d.Pair.Claims[s.Slot] != h.Serial {
+	if known && !d.Pair.Made.IsZero() && d.Pair.Claims[s.Slot] != claimOn(h) {
 		return diskVerdict{refused: fmt.Sprintf("the disk %s is the pair's, but its metadata are gone and nothing is on it; to use it again, as a new one: %s",
 			h.Serial, claimCommand(s.Slot, h.Serial))}
 	}
@@ -87,7 +89,7 @@ func (d *pairing) stranger(i int) diskVerdict {
 	s := d.Sides[i]
 	h := s.Half
 	what := cmp.Or(h.Carries, "the metadata of another DRBD resource")
-	if d.Pair.Claims[s.Slot] == h.Serial {
+	if d.Pair.Claims[s.Slot] == claimOn(h) {
 		if why := d.mayMake(i); why != "" {
 			return diskVerdict{refused: fmt.Sprintf("the disk %s (%s) was given to be erased, and is not yet: %s", h.Serial, what, why)}
 		}
@@ -98,7 +100,26 @@ func (d *pairing) stranger(i int) diskVerdict {
 }
 
 func claimCommand(slot, disk string) string {
-	return fmt.Sprintf("muster storage claim %s --disk %s --erase", slot, disk)
+	return fmt.Sprintf("muster storage claim %s --disk %s --erase", slot, shellWord(disk))
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:+@,=-]+$`)
+
+// shellWord is s as one word of a command that people copy: a disk says any serial number.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+// claimOn is what is kept of an operator's word that the disk h may go: its serial number. One without any is known by
+// its device, which may be another one's after the next boot, so that what it was when it was given counts as well.
+func claimOn(h Half) string {
+	if !strings.HasPrefix(h.Serial, "/dev/") {
+		return h.Serial
+	}
+	return fmt.Sprintf("%s, %s, with %s", h.Serial, size(h.Size), carried(h))
 }
 
 // mayMake says why no metadata may be made now on a blank disk of side i; empty when they may.

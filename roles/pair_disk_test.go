@@ -259,3 +259,46 @@ func TestClaimedCopy(t *testing.T) {
 		t.Errorf("disks %+v", p.pair().Disks)
 	}
 }
+
+// A disk without a serial number is known by its device, which is another one's after the machine was restarted.
+func TestClaimWithoutSerial(t *testing.T) {
+	p := newPairRack(t)
+	p.boot(st1)
+	given := blank("/dev/vdb")
+	given.Carries = "a file system (ext4)"
+	p.says(st1, given)
+	if _, err := p.ClaimDisk(t.Context(), "storage-01", "/dev/vdb"); err != nil {
+		t.Fatal(err)
+	}
+	p.boot(st1)
+	for name, change := range map[string]func(*roles.Half){
+		"another size":       func(h *roles.Half) { h.Size *= 2 },
+		"another content":    func(h *roles.Half) { h.Carries = `a file system (ext4) labelled "mail"` },
+		"another pair's":     func(h *roles.Half) { h.Carries, h.Meta = "", "beef" },
+		"with serial number": func(h *roles.Half) { h.Serial = "WD-1" },
+	} {
+		other := given
+		change(&other)
+		if o := p.says(st1, other); o.Erase != "" || !strings.Contains(o.Wait, "is not touched") {
+			t.Errorf("%s: %+v", name, o)
+		}
+	}
+	if o := p.says(st1, given); o.Erase != "/dev/vdb" {
+		t.Errorf("the one that was given: %+v", o)
+	}
+	if o := p.says(st1, blank("/dev/vdb")); o.Make != "/dev/vdb" || len(p.pair().Claims) != 0 {
+		t.Errorf("once erased: %+v, %+v", o, p.pair().Claims)
+	}
+}
+
+// A disk calls itself what it likes, and people copy the command.
+func TestClaimCommand(t *testing.T) {
+	p := newPairRack(t)
+	p.boot(st1)
+	odd := blank("x; reboot 'now'")
+	odd.Carries = "swap space"
+	const want = `--disk 'x; reboot '\''now'\''' --erase`
+	if o := p.says(st1, odd); !strings.HasSuffix(o.Wait, want) {
+		t.Errorf("it says %q, want %q", o.Wait, want)
+	}
+}

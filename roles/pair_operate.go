@@ -115,7 +115,7 @@ func (r *Registry) ClaimDisk(ctx context.Context, slot, disk string) (PairView, 
 		if d.Pair.Claims == nil {
 			d.Pair.Claims = map[string]string{}
 		}
-		d.Pair.Claims[d.slot()] = h.Serial
+		d.Pair.Claims[d.slot()] = claimOn(h)
 		d.message = fmt.Sprintf("gave the disk %s of %s to the pair, with all that is on it (%s)", h.Serial, d.slot(), carried(h))
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -29,6 +30,16 @@ func (d disk) id() string {
 		return d.serial
 	}
 	return d.device
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./:+@,=-]+$`)
+
+// shellWord is s as one word of a command that people copy: a disk says any serial number.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func (d disk) String() string {

@@ -220,3 +220,13 @@ func TestHeldDisk(t *testing.T) {
 		t.Error("a mounted disk is nobody's")
 	}
 }
+
+func TestShellWord(t *testing.T) {
+	for serial, want := range map[string]string{
+		"WD-WX31A": "WD-WX31A", "/dev/vdb": "/dev/vdb", "SN 1 2": "'SN 1 2'", "x; reboot": "'x; reboot'", "$(a)'b": `'$(a)'\''b'`, "": "''",
+	} {
+		if got := shellWord(serial); got != want {
+			t.Errorf("%q is %s, want %s", serial, got, want)
+		}
+	}
+}

@@ -83,7 +83,7 @@ func (d *Daemon) phase(s drbd, started bool) (phase, why string) {
 		return PhaseRefused, fmt.Sprintf("%s has DRBD metadata of another pair, or of another time (%s, and %s is known)", at.disk, at.meta, known)
 	case at.carries != "":
 		return PhaseRefused, fmt.Sprintf("%s carries %s; nothing is written to it. If all of that may go: muster storage claim %s --disk %s --erase",
-			at.disk, at.carries, d.Config.Slot, at.id())
+			at.disk, at.carries, d.Config.Slot, shellWord(at.id()))
 	case at.meta != "":
 		return PhaseDisk, fmt.Sprintf("%s has DRBD metadata (%s) that the boot server does not know", at.disk, at.meta)
 	}
