@@ -23,7 +23,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		updates: f.NewCounter(prometheus.CounterOpts{
 			Name: "muster_state_updates_total", Help: "Updates of the rack begun; several may share one commit."}),
 		commits: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "muster_state_commits_total", Help: "Durable commits by what was written (rack, leases) and result (ok, error)."},
+			Name: "muster_state_commits_total", Help: "Durable commits by what was written (rack, leases, leases6) and result (ok, error)."},
 			[]string{"what", "result"}),
 		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "muster_state_commit_seconds", Help: "Time to make one commit durable.",

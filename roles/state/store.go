@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"muster/dhcpd/lease"
+	"muster/dhcpd/lease6"
 	"muster/roles"
 )
 
@@ -33,6 +34,7 @@ type Store struct {
 	backend Backend
 	db      *memdb.MemDB
 	leases  lease.Table
+	leases6 lease6.Table
 	changed signal
 	metrics *metrics
 	log     *slog.Logger
@@ -89,6 +91,9 @@ func (s *Store) load() error {
 	}
 	boundTimelines(txn)
 	if err := s.loadLeases(snap.buckets[leaseBucket]); err != nil {
+		return err
+	}
+	if err := s.loadLeases6(snap.buckets[lease6Bucket]); err != nil {
 		return err
 	}
 	s.revision = snap.revision

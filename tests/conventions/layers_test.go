@@ -25,7 +25,7 @@ var layers = []layer{
 	{"roles/library", []string{"roles", "images"}, "built-in roles are data"},
 	{"roles/declare", []string{"roles", "roles/declare/strict", "images"}, "rack.yaml is a notation of the domain"},
 	{"roles/declare/strict", nil, "it compares any YAML with any Go type, for rack.yaml and muster.yaml alike"},
-	{"roles/state/...", []string{"roles", "roles/state/...", "images", "dhcpd/lease"}, "it keeps the rack and the leases; an adapter imports no other adapter"},
+	{"roles/state/...", []string{"roles", "roles/state/...", "images", "dhcpd/lease", "dhcpd/lease6"}, "it keeps the rack and the leases; an adapter imports no other adapter"},
 	{"roles/api/...", []string{"roles", "roles/api/...", "roles/declare", "images"}, "it offers the domain to operators; an adapter imports no other adapter"},
 	{"roles/power/...", []string{"roles", "roles/power/..."}, "a power driver needs no more than the interface; an adapter imports no other adapter"},
 	{"roles/health/...", []string{"roles", "roles/health/..."}, "a check needs no more than the interface; an adapter imports no other adapter"},
@@ -111,6 +111,7 @@ var never = []struct {
 }{
 	{"roles", "net/http", "the domain knows no protocol"},
 	{"roles", "github.com/prometheus/client_golang/prometheus", "the domain's numbers are its values; who serves them counts them"},
+	{"dhcpd/lease6", "github.com/insomniacslk/dhcp/dhcpv6", "the table of leases is addresses and times, for the store as well"},
 	{"dhcpd/lease", "github.com/insomniacslk/dhcp/dhcpv4", "the table of leases is addresses and times, for the store as well"},
 	{"httpboot/agent", "net/http/httptest", "a node carries no test tools"},
 	{"images", "github.com/spf13/cobra", "only main reads flags"},

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"muster/dhcpd/lease"
+	"muster/dhcpd/lease6"
 	"muster/roles"
 	"muster/roles/state"
 )
@@ -57,6 +58,8 @@ func Run(t *testing.T, place Place) {
 		{"LeaseMoves", testLeaseMoves},
 		{"LeasesDoNotWait", testLeasesDoNotWait},
 		{"LeasesWakeNobody", testLeasesWakeNobody},
+		{"Leases6", testLeases6},
+		{"Lease6Moves", testLease6Moves},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := &rack{t: t, open: place(t)}
@@ -114,6 +117,7 @@ type Content struct {
 	Pairs    []roles.Pair
 	Events   []roles.Event
 	Leases   []lease.Lease
+	Leases6  []lease6.Lease
 }
 
 // Dump reads everything.
@@ -132,6 +136,9 @@ func Dump(s *state.Store) (c Content) {
 	})
 	if s.Leases().Len() > 0 {
 		c.Leases = s.Leases().All()
+	}
+	if s.Leases6().Len() > 0 {
+		c.Leases6 = s.Leases6().All()
 	}
 	return c
 }
