@@ -40,6 +40,7 @@ type Daemon struct {
 	Console *agent.Console
 
 	machine machine
+	began   time.Time
 	orders  Orders // the last ones that came; the loop's own
 	heard   bool   // a server has answered, ever; the loop's own
 	seen    seen
@@ -58,6 +59,8 @@ type Daemon struct {
 	cluster  clusterSeen // guarded by mu
 	// split says that DRBD has found both sides written. Guarded by mu.
 	split bool
+	// copying is the backup or restore that runs.
+	copying copying
 
 	wake chan struct{} // one word at most: look again at once
 	fill chan struct{} // one word at most: contents may have changed
@@ -78,8 +81,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := os.MkdirAll(d.machine.path(RunDir), 0o755); err != nil {
 		return fmt.Errorf("pair: %w", err)
 	}
+	d.fail("snapshot", d.machine.dropSnapshot(ctx)) // of a daemon that was killed
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
+	defer d.endCopies()
 	jobs.Go(func() { d.keepContents(ctx) }) // these two end with ctx
 	jobs.Go(func() { d.watchCluster(ctx) })
 	acting := make(chan struct{}, 1) // holds a word while somebody acts
@@ -112,7 +117,7 @@ func (d *Daemon) wait(ctx context.Context) error {
 }
 
 func (d *Daemon) prepare() {
-	d.machine = machine{d.Root, d.System, d.Network}
+	d.machine, d.began = machine{d.Root, d.System, d.Network}, time.Now()
 	d.failed = map[string]string{}
 	d.wake, d.fill = make(chan struct{}, 1), make(chan struct{}, 1)
 }
@@ -163,6 +168,7 @@ func (d *Daemon) tell(ctx context.Context, r Report) bool {
 		d.Console.Say("storage pair: %s", o.Wait)
 	}
 	d.orders, d.heard = o, true
+	d.copyAs(ctx, o.Copy)
 	if o.Contents.Revision != "" {
 		d.mu.Lock()
 		d.contents = o.Contents

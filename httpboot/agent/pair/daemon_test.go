@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -260,5 +261,28 @@ func TestEraseLooksAgain(t *testing.T) {
 	}
 	if did := h.f.did(); slices.ContainsFunc(did, func(s string) bool { return strings.Contains(s, "--all") }) {
 		t.Errorf("it did %q", did)
+	}
+}
+
+// A machine that has just started may not show its disks yet: nobody is alarmed.
+func TestDiskThatComesLate(t *testing.T) {
+	h := newHalf(t)
+	h.began = time.Now()
+	if r := h.settle(); r.Phase != PhaseDisk || r.Why != "waits for its disk: the machine shows no disk at all" {
+		t.Errorf("at its start: %+v", r)
+	}
+	h.f.disk("sda", "OTHER", 1<<30)
+	if r := h.settle(); r.Phase != PhaseDisk || !strings.Contains(r.Why, "no disk fits") {
+		t.Errorf("with another disk: %+v", r)
+	}
+	h.began = h.began.Add(-diskTime)
+	if r := h.settle(); r.Phase != PhaseRefused || !strings.HasPrefix(r.Why, "no disk fits") {
+		t.Errorf("later: %+v", r)
+	}
+	h.began = time.Now()
+	h.f.disk("vda", "DATA-1", 1<<30)
+	h.f.disk("vdb", "DATA-2", 1<<30)
+	if r := h.settle(); r.Phase != PhaseRefused || !strings.HasSuffix(r.Why, "it must fit one") {
+		t.Errorf("two of them do not become fewer: %+v", r)
 	}
 }

@@ -143,12 +143,21 @@ func (m *machine) find(ctx context.Context, r Rule) (disk, error) {
 	case len(fit) == 1:
 		return fit[0], nil
 	case len(fit) > 1:
-		return disk{}, fmt.Errorf("%d disks fit the rule (%v): %s; it must fit one: %w", len(fit), r, list(fit), fs.ErrInvalid)
+		return disk{}, sentence{fmt.Sprintf("%d disks fit the rule (%v): %s; it must fit one", len(fit), r, list(fit)), fs.ErrInvalid}
 	case len(all) == 0:
-		return disk{}, fmt.Errorf("the machine shows no disk at all: %w", fs.ErrNotExist)
+		return disk{}, sentence{"the machine shows no disk at all", fs.ErrNotExist}
 	}
-	return disk{}, fmt.Errorf("no disk fits the rule (%v); there are: %s: %w", r, list(all), fs.ErrNotExist)
+	return disk{}, sentence{fmt.Sprintf("no disk fits the rule (%v); there are: %s", r, list(all)), fs.ErrNotExist}
 }
+
+// sentence is an error for people, of a kind for programs.
+type sentence struct {
+	text string
+	kind error
+}
+
+func (s sentence) Error() string { return s.text }
+func (s sentence) Unwrap() error { return s.kind }
 
 func list(all []disk) string {
 	var parts []string

@@ -433,6 +433,7 @@ func (h *half) restart() {
 		Store: brokenStore{}, Console: agent.NewConsole(h.said, false),
 	}
 	h.prepare()
+	h.began = h.began.Add(-diskTime)
 }
 
 type brokenStore struct{}

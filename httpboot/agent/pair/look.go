@@ -2,7 +2,9 @@ package pair
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -16,6 +18,10 @@ type seen struct {
 	at            time.Time
 	disks, rule   string
 }
+
+// diskTime is how long after its start a machine may take to show its disks before that is worth an alarm: some spin up
+// one after the other.
+const diskTime = time.Minute
 
 // seldom is the time between two looks that cost: programs take seconds on a busy machine.
 const seldom = 10 * time.Second
@@ -73,6 +79,8 @@ func (d *Daemon) phase(s drbd, started bool) (phase, why string) {
 		return PhaseCluster, ""
 	case !d.heard:
 		return PhaseDisk, "no boot server has said yet which disk is the pair's"
+	case errors.Is(at.err, fs.ErrNotExist) && time.Since(d.began) < diskTime:
+		return PhaseDisk, "waits for its disk: " + at.err.Error()
 	case at.err != nil:
 		return PhaseRefused, at.err.Error()
 	case known != "" && at.meta == known && s.attached():
@@ -117,6 +125,9 @@ func (d *Daemon) inspect(ctx context.Context, r Rule) seen {
 	if now.disk, now.err = m.find(ctx, r); now.err != nil {
 		return now
 	}
+	if now.err = m.unlayer(ctx); now.err != nil {
+		return now
+	}
 	if who := m.held(now.disk); who != "" {
 		now.err = fmt.Errorf("%s is not the pair's: %s", now.disk, who)
 		return now
@@ -131,6 +142,7 @@ func (m *machine) linked(ctx context.Context) seen {
 	if err != nil {
 		return seen{err: fmt.Errorf("pair: DRBD runs, and which disk it has is not known: %w", err)}
 	}
+	target = m.beneathLayer(target)
 	now := seen{disk: disk{name: filepath.Base(target), device: target}, at: time.Now()}
 	for _, all := range m.disks() {
 		if all.device == target {

@@ -73,6 +73,10 @@ func TestParseNodes(t *testing.T) {
 	if online, standby := parseNodes(xml, "storage-02"); !online || standby {
 		t.Errorf("storage-02: %v %v", online, standby)
 	}
+	joining := `<nodes><node name="storage-01" online="true" standby="true" standby_onfail="false" maintenance="false" pending="true"/></nodes>`
+	if _, standby := parseNodes(joining, "storage-01"); standby {
+		t.Error("one that is joining is out of service")
+	}
 	if online, _ := parseNodes(xml, "storage"); online {
 		t.Error("a node that there is not is online")
 	}

@@ -72,7 +72,8 @@ func parseNodes(out, slot string) (online, standby bool) {
 		}
 		tag, rest, _ = strings.Cut(tag, ">")
 		if attribute(tag, "name") == slot {
-			return attribute(tag, "online") == "true", attribute(tag, "standby") == "true"
+			// Pacemaker counts one that is still joining as standing by.
+			return attribute(tag, "online") == "true", attribute(tag, "standby") == "true" && attribute(tag, "pending") != "true"
 		}
 	}
 }
