@@ -13,13 +13,13 @@ func (m *machine) link(ctx context.Context, d disk) error {
 	if err := m.module(ctx, "drbd", "/proc/drbd"); err != nil {
 		return err
 	}
-	link := m.path(DiskLink)
-	if have, err := os.Readlink(link); err == nil && have == d.device {
+	link, device := m.path(DiskLink), m.layer(ctx, d)
+	if have, err := os.Readlink(link); err == nil && have == device {
 		return nil
 	}
 	tmp := link + ".new"
 	os.Remove(tmp)
-	if err := os.Symlink(d.device, tmp); err != nil {
+	if err := os.Symlink(device, tmp); err != nil {
 		return fmt.Errorf("pair: %w", err)
 	}
 	if err := os.Rename(tmp, link); err != nil {

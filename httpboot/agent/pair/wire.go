@@ -66,7 +66,7 @@ type Rule struct {
 	SizeMin float64 `json:"sizeMin,omitempty"`
 }
 
-// Orders is what should be: see roles.PairOrders for all fields but the last.
+// Orders is what should be: see roles.PairOrders for all fields but the last two.
 type Orders struct {
 	Rule     Rule   `json:"rule"`
 	Known    string `json:"known,omitempty"`
@@ -80,6 +80,8 @@ type Orders struct {
 	Standby  bool   `json:"standby,omitempty"`
 	Verify   string `json:"verify,omitempty"`
 	Wait     string `json:"wait,omitempty"`
+	// Copy is an archive that somebody waits for, of the volume or to be restored.
+	Copy *Copy `json:"copy,omitempty"`
 	// Contents is what the active half keeps and exports; the other one keeps it for when it takes over.
 	Contents Contents `json:"contents"`
 }
