@@ -37,7 +37,8 @@ type Tx interface {
 
 	// SlotsOf gives a pool's slots by number.
 	SlotsOf(pool string) iter.Seq[Slot]
-	// BootsOf gives a node's boots, newest first. Only the latest BootsKept are kept.
+	// BootsOf gives a node's boots, newest first. Only the latest BootsKept are kept, and the one
+	// that runs: the latest whose kernel spoke.
 	BootsOf(node MAC) iter.Seq[Boot]
 	// Append adds an event to the log and, when ev.Boot is not 0, to that boot's timeline; it gives
 	// the event its Seq and returns it. Only the latest EventsKept of the log are kept.

@@ -66,7 +66,7 @@ func (t bootTable) All() iter.Seq[roles.Boot] {
 }
 
 // Put implements roles.Table. Events are ignored: Tx.Append adds to them. A node's boots beyond the latest
-// roles.BootsKept are deleted.
+// roles.BootsKept are deleted, but for the one that runs.
 func (t bootTable) Put(b roles.Boot) error {
 	b.Events = nil
 	if err := t.table.Put(b); err != nil {
@@ -101,10 +101,20 @@ func (t *tx) bootRows(node roles.MAC) []*roles.Boot {
 	return slices.Collect(rows[*roles.Boot](t.txn, bootKind.name, "node", keyOf(node)))
 }
 
-// keepBoots deletes all but a node's latest boots.
+// keepBoots deletes all but a node's latest boots, and the latest whose kernel spoke or that was claimed: that one runs,
+// however many packets somebody sends in its name. With latest 0 all go.
 func (t *tx) keepBoots(node roles.MAC, latest int) error {
 	all := t.bootRows(node)
+	var runs uint64
+	for _, b := range all {
+		if !b.Up.IsZero() || b.Claim != "" {
+			runs = b.ID
+		}
+	}
 	for _, b := range all[:max(0, len(all)-latest)] {
+		if b.ID == runs && latest > 0 {
+			continue
+		}
 		if err := t.boots().Delete(b.ID); err != nil {
 			return err
 		}

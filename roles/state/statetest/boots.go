@@ -58,6 +58,32 @@ func testBootsKept(t *testing.T, r *rack) {
 	})
 }
 
+// testRunningBootKept: who sends packets in a node's name pushes its older boots out, but not the one that runs.
+func testRunningBootKept(t *testing.T, r *rack) {
+	put := func(b roles.Boot) {
+		b.Node = mac(1)
+		r.update(func(tx roles.Tx) error { return tx.Boots().Put(b) })
+	}
+	put(roles.Boot{ID: 1, Up: noon})
+	put(roles.Boot{ID: 2, Claim: "c"})
+	for id := uint64(3); id < 3+2*roles.BootsKept; id++ {
+		put(roles.Boot{ID: id})
+	}
+	r.reopen()
+	r.view(func(tx roles.Tx) {
+		got := pick(tx.BootsOf(mac(1)), bootID)
+		if len(got) != roles.BootsKept+1 || got[len(got)-1] != 2 || got[0] != 2+2*roles.BootsKept {
+			t.Errorf("boots %d, want the latest %d and 2", got, roles.BootsKept)
+		}
+	})
+	put(roles.Boot{ID: 100, Up: noon})
+	r.view(func(tx roles.Tx) {
+		if got := pick(tx.BootsOf(mac(1)), bootID); len(got) != roles.BootsKept || slices.Contains(got, 2) {
+			t.Errorf("boots %d, want the latest %d alone", got, roles.BootsKept)
+		}
+	})
+}
+
 func testForget(t *testing.T, r *rack) {
 	r.update(Fill)
 	r.update(func(tx roles.Tx) error { return tx.Nodes().Delete(mac(7)) })

@@ -50,6 +50,7 @@ func Run(t *testing.T, place Place) {
 		{"Cancelled", testCancelled},
 		{"Closed", testClosed},
 		{"BootsKept", testBootsKept},
+		{"RunningBootKept", testRunningBootKept},
 		{"BootsOfForgotten", testForget},
 		{"NextBoot", testNextBoot},
 		{"Events", testEvents},

@@ -100,7 +100,7 @@ func ruin(tx roles.Tx) error {
 	}
 	for range roles.BootsKept + 2 {
 		id, _ := tx.NextBoot()
-		tx.Boots().Put(roles.Boot{ID: id + 3, Node: mac(7)})
+		tx.Boots().Put(roles.Boot{ID: id + 3, Node: mac(7), Up: noon})
 	}
 	tx.Nodes().Delete(mac(7))
 	if _, ok := tx.Boots().Get(3); ok {
