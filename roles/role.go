@@ -66,6 +66,10 @@ type VolumeMount struct {
 	Mount string `yaml:"mount" json:"mount"`
 	// ReadOnly mounts it so.
 	ReadOnly bool `yaml:"readonly,omitempty" json:"readonly,omitempty"`
+	// RootSquash makes the nodes' root nobody on the volume, where a storage pair has it (the boot server's own export
+	// has all volumes in one, and does not). False lets root be root: what it owns there, as mail's list of users, is
+	// read by services that begin as root, and a volume is filled by people who are root on a node.
+	RootSquash bool `yaml:"rootSquash,omitempty" json:"rootSquash,omitempty"`
 }
 
 // Health is a role's check. Exactly one kind is set.

@@ -158,7 +158,7 @@ func (c *contents) packed(p *pairContents) func(images.Image) (pair.Image, bool)
 // makeContents is what a pair is to have for those who use it. packed gives an image as the pair gets it, or false
 // when there is none yet.
 func makeContents(users []pairUser, packed func(images.Image) (pair.Image, bool)) (pair.Contents, error) {
-	b := contentsMaker{exports: map[string]*pair.Export{}, images: map[images.Ref]bool{}, dirs: map[string]bool{}}
+	b := contentsMaker{exports: map[exportKey]*pair.Export{}, images: map[images.Ref]bool{}, dirs: map[string]bool{}}
 	for _, u := range users {
 		b.add(u, packed)
 	}

@@ -134,17 +134,31 @@ func replaceFile(file string, b []byte) error {
 	return os.Rename(f.Name(), file)
 }
 
-// bootedBefore reports whether the node in s runs what it booted before at. A boot of which no agent spoke may be a
-// packet that somebody else sent.
-func bootedBefore(tx roles.Tx, s roles.Slot, at time.Time) bool {
-	n, ok := tx.Nodes().Get(s.Node)
-	if !ok || n.State == roles.StateOff {
-		return false
-	}
-	for b := range tx.BootsOf(n.MAC) {
-		if !b.Up.IsZero() { // its kernel spoke
-			return b.Slot == s.Name && b.Started.Before(at)
+// pairRun is what a node runs that mounts from a pair.
+type pairRun struct {
+	image   string
+	started time.Time
+}
+
+// runsFrom gives what nodes that are on run from a pair, by the slot for which they booted: one that was released, or
+// replaced, has its root there still. A boot of which no agent spoke may be a packet that somebody else sent.
+func runsFrom(tx roles.Tx, pair string) map[string][]pairRun {
+	out := map[string][]pairRun{}
+	for n := range tx.Nodes().All() {
+		if n.Storage != pair || n.State == roles.StateOff {
+			continue
+		}
+		for b := range tx.BootsOf(n.MAC) {
+			if !b.Up.IsZero() { // its kernel spoke
+				out[b.Slot] = append(out[b.Slot], pairRun{b.Image, b.Started})
+				break
+			}
 		}
 	}
-	return false
+	return out
+}
+
+// bootedBefore reports whether somebody runs what was booted before at.
+func bootedBefore(runs []pairRun, at time.Time) bool {
+	return slices.ContainsFunc(runs, func(r pairRun) bool { return r.started.Before(at) })
 }

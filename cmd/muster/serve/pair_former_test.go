@@ -99,7 +99,7 @@ func TestPairUsers(t *testing.T) {
 		if err := tx.Slots().Put(roles.Slot{Name: "web-01", Pool: "web", Number: 1, Address: addresses.First, Node: mac}); err != nil {
 			return err
 		}
-		return tx.Nodes().Put(roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", State: roles.StateReady})
+		return tx.Nodes().Put(roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", Storage: "storage", State: roles.StateReady})
 	})
 	change(t, s, boot(1, "web:2", now.Add(-time.Hour), true))
 	change(t, s, func(tx roles.Tx) error {
@@ -131,6 +131,46 @@ func TestPairUsers(t *testing.T) {
 	}
 }
 
+// TestPairKeepsWhatRuns: who is no longer in its slot runs from the pair until it restarts, whatever is sent in its name.
+func TestPairKeepsWhatRuns(t *testing.T) {
+	s := rackOf(t)
+	mac, err := roles.ParseMAC(webMAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addresses := roles.AddressRange{First: netip.MustParseAddr("10.77.0.20"), Last: netip.MustParseAddr("10.77.0.20")}
+	booted := time.Now().Add(-time.Hour)
+	node := roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", Storage: "storage", State: roles.StateReady}
+	slot := roles.Slot{Name: "web-01", Pool: "web", Number: 1, Address: addresses.First, Node: mac}
+	change(t, s, func(tx roles.Tx) error {
+		return errors.Join(
+			tx.Pools().Put(roles.Pool{Name: "web", Role: "web", Storage: "storage", Addresses: addresses}),
+			tx.Slots().Put(slot), tx.Nodes().Put(node),
+			tx.Boots().Put(roles.Boot{ID: 1, Node: mac, Started: booted, Up: booted, Image: "web:2", Slot: "web-01"}))
+	})
+	expect := func(what string, want ...string) {
+		t.Helper()
+		if d := cmp.Diff(map[string][]string{"web": want}, using(t, s)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", what, d)
+		}
+	}
+	expect("it runs", "web:4", "web:2")
+	// As muster node release does.
+	node.Pool, node.Slot, node.State, slot.Node = "", "", roles.StateWaiting, roles.MAC{}
+	change(t, s, func(tx roles.Tx) error { return errors.Join(tx.Nodes().Put(node), tx.Slots().Put(slot)) })
+	expect("it was released", "web:4", "web:2")
+	for id := uint64(2); id < 2+2*roles.BootsKept; id++ {
+		change(t, s, func(tx roles.Tx) error {
+			return tx.Boots().Put(roles.Boot{ID: id, Node: mac, Started: time.Now()})
+		})
+	}
+	expect("packets are sent in its name", "web:4", "web:2")
+	change(t, s, func(tx roles.Tx) error {
+		return tx.Boots().Put(roles.Boot{ID: 100, Node: mac, Started: time.Now(), Up: time.Now()})
+	})
+	expect("it restarted, and waits", "web:4")
+}
+
 // TestFormerUse: a role that is changed takes nothing from the nodes that booted with it as it was.
 func TestFormerUse(t *testing.T) {
 	s := rackOf(t)
@@ -151,7 +191,7 @@ func TestFormerUse(t *testing.T) {
 		return errors.Join(
 			tx.Pools().Put(roles.Pool{Name: "web", Role: "web", Storage: "storage", Addresses: addresses}),
 			tx.Slots().Put(roles.Slot{Name: "web-01", Pool: "web", Number: 1, Address: addresses.First, Node: mac}),
-			tx.Nodes().Put(roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", State: roles.StateReady}))
+			tx.Nodes().Put(roles.Node{MAC: mac, Pool: "web", Slot: "web-01", Image: "web:2", Storage: "storage", State: roles.StateReady}))
 	})
 	change(t, s, boot(1, time.Now().Add(-time.Hour)))
 	role := func(r roles.Role) { r.Name = "web"; s.registry.Library["web"] = r }

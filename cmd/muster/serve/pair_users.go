@@ -38,6 +38,7 @@ func (s *server) pairUsers(pair string) (out []pairUser, err error) {
 	var gone []pairUse
 	err = s.store.View(func(tx roles.Tx) error {
 		out, refs, gone = nil, nil, nil
+		runs := runsFrom(tx, pair)
 		for p := range tx.Pools().All() {
 			role, ok := now[p.Name]
 			if !ok {
@@ -48,17 +49,17 @@ func (s *server) pairUsers(pair string) (out []pairUser, err error) {
 				return err
 			}
 			out = append(out, pairUser{pool: p, role: role, slots: slices.Collect(tx.SlotsOf(p.Name))})
-			refs = append(refs, append([]images.Ref{next}, imagesOf(tx, p)...))
+			refs = append(refs, append([]images.Ref{next}, imagesOf(tx, p, runs)...))
 		}
 		for _, u := range former {
 			p, _ := tx.Pools().Get(u.Pool)
 			slots := slices.Collect(tx.SlotsOf(p.Name))
-			if !slices.ContainsFunc(slots, func(s roles.Slot) bool { return bootedBefore(tx, s, u.Left) }) {
+			if !slices.ContainsFunc(slots, func(s roles.Slot) bool { return bootedBefore(runs[s.Name], u.Left) }) {
 				gone = append(gone, u)
 				continue
 			}
 			out = append(out, pairUser{pool: p, role: u.role(), slots: slots})
-			refs = append(refs, imagesOf(tx, p))
+			refs = append(refs, imagesOf(tx, p, runs))
 		}
 		return nil
 	})
@@ -117,9 +118,9 @@ func (s *server) findAll(refs []images.Ref) (out []images.Image, err error) {
 	return out, nil
 }
 
-// imagesOf are the versions that a pool's nodes run or boot, and those of its last rollout: it may go on, or be
-// taken back.
-func imagesOf(tx roles.Tx, p roles.Pool) (out []images.Ref) {
+// imagesOf are the versions that a pool's nodes run or boot, also those that are no longer in its slots, and those of its
+// last rollout: it may go on, or be taken back.
+func imagesOf(tx roles.Tx, p roles.Pool, runs map[string][]pairRun) (out []images.Ref) {
 	add := func(name string) {
 		if ref, err := images.ParseRef(name); err == nil && ref.Version != 0 {
 			out = append(out, ref)
@@ -129,6 +130,9 @@ func imagesOf(tx roles.Tx, p roles.Pool) (out []images.Ref) {
 		out = append(out, ro.Image, ro.From)
 	}
 	for s := range tx.SlotsOf(p.Name) {
+		for _, r := range runs[s.Name] {
+			add(r.image)
+		}
 		n, ok := tx.Nodes().Get(s.Node)
 		if !ok {
 			continue
@@ -143,11 +147,17 @@ func imagesOf(tx roles.Tx, p roles.Pool) (out []images.Ref) {
 	return slices.Compact(out)
 }
 
+// exportKey is an export to those who mount it in the same way.
+type exportKey struct {
+	path   string
+	squash bool // of root
+}
+
 // contentsMaker puts contents together.
 type contentsMaker struct {
 	c       pair.Contents
 	all     []netip.Prefix
-	exports map[string]*pair.Export
+	exports map[exportKey]*pair.Export
 	// images and dirs are those that c has.
 	images map[images.Ref]bool
 	dirs   map[string]bool
@@ -169,7 +179,7 @@ func (b *contentsMaker) add(u pairUser, packed func(images.Image) (pair.Image, b
 	for _, v := range u.role.Volumes {
 		path := images.VolumePath(v.Name)
 		b.dir(images.DirLike(path, tree, v.Mount))
-		b.export(path, members, v.ReadOnly)
+		b.export(exportKey{path, v.RootSquash}, members, v.ReadOnly)
 	}
 	if len(u.role.State) == 0 {
 		return
@@ -185,7 +195,7 @@ func (b *contentsMaker) add(u pairUser, packed func(images.Image) (pair.Image, b
 			models[i].Path = images.StatePath(s.Name, target)
 			b.dir(models[i])
 		}
-		b.export(own, []netip.Prefix{netip.PrefixFrom(s.Address, s.Address.BitLen())}, false)
+		b.export(exportKey{path: own}, []netip.Prefix{netip.PrefixFrom(s.Address, s.Address.BitLen())}, false)
 	}
 }
 
@@ -198,7 +208,7 @@ func (b *contentsMaker) image(img images.Image, clients []netip.Prefix, packed f
 		b.images[img.Ref] = true
 		b.c.Images = append(b.c.Images, p)
 	}
-	b.export(pairImagePath(img.Ref), clients, true)
+	b.export(exportKey{path: pairImagePath(img.Ref)}, clients, true)
 }
 
 // dir adds a directory. A volume of several roles is as the first of them has it.
@@ -209,16 +219,33 @@ func (b *contentsMaker) dir(d images.Dir) {
 	}
 }
 
-// export adds clients to an export. It is read-only when it is so for all of them. Nodes' roots are root there: a
-// root file system has files that only root may read, and services begin as root on what they own.
-func (b *contentsMaker) export(path string, clients []netip.Prefix, readOnly bool) {
-	e := b.exports[path]
+// export adds clients to an export. It is read-only when it is so for all of them. Nodes' roots are root there, unless the
+// role says otherwise of a volume: a root file system, and the state of one, has files that only root may read, and
+// services begin as root on what they own.
+func (b *contentsMaker) export(key exportKey, clients []netip.Prefix, readOnly bool) {
+	e := b.exports[key]
 	if e == nil {
-		e = &pair.Export{Path: path, ReadOnly: true, NoRootSquash: true}
-		b.exports[path] = e
+		e = &pair.Export{Path: key.path, ReadOnly: true, NoRootSquash: !key.squash}
+		b.exports[key] = e
 	}
 	e.Clients = append(e.Clients, clients...)
 	e.ReadOnly = e.ReadOnly && readOnly
+}
+
+// unsquash leaves a client that has a volume with and without its root squashed the latter: its role was changed, and it
+// runs as it booted.
+func (b *contentsMaker) unsquash() {
+	for key, e := range b.exports {
+		free := b.exports[exportKey{path: key.path}]
+		if !key.squash || free == nil {
+			continue
+		}
+		free.ReadOnly = free.ReadOnly && e.ReadOnly
+		e.Clients = slices.DeleteFunc(e.Clients, func(p netip.Prefix) bool { return slices.Contains(free.Clients, p) })
+		if len(e.Clients) == 0 {
+			delete(b.exports, key)
+		}
+	}
 }
 
 // done gives the contents, in an order that depends on what they are alone.
@@ -228,14 +255,26 @@ func (b *contentsMaker) done() (pair.Contents, error) {
 	if len(b.all) > 0 {
 		b.c.Exports = []pair.Export{{Clients: prefixes(b.all), ReadOnly: true}}
 	}
-	for _, path := range slices.Sorted(maps.Keys(b.exports)) {
-		e := *b.exports[path]
+	b.unsquash()
+	order := func(x, y exportKey) int { return cmp.Or(cmp.Compare(x.path, y.path), compareBool(x.squash, y.squash)) }
+	for _, key := range slices.SortedFunc(maps.Keys(b.exports), order) {
+		e := *b.exports[key]
 		e.Clients = prefixes(e.Clients)
 		b.c.Exports = append(b.c.Exports, e)
 	}
 	var err error
 	b.c.Revision, err = revisionOf(b.c)
 	return b.c, err
+}
+
+func compareBool(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case y:
+		return -1
+	}
+	return 1
 }
 
 // prefixes sorts networks, each once.

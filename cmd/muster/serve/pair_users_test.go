@@ -151,3 +151,35 @@ func TestOffers(t *testing.T) {
 		}
 	}
 }
+
+// TestRootSquash: a volume is exported to each pool as its role says; who runs with a role of before keeps what it has.
+func TestRootSquash(t *testing.T) {
+	img := published(t, "web", 1, nil)
+	www := roles.VolumeMount{Name: "www", Mount: "/srv"}
+	squashed := www
+	squashed.RootSquash = true
+	a := user(t, "a", "10.77.0.20", roles.Role{Name: "a", State: []string{"/var/log"}, Volumes: []roles.VolumeMount{squashed}}, img)
+	b := user(t, "b", "10.77.0.30", roles.Role{Name: "b", Volumes: []roles.VolumeMount{www}}, img)
+	before := a
+	before.role.Volumes = []roles.VolumeMount{www}
+	exports := func(users ...pairUser) (out []string) {
+		t.Helper()
+		c, err := makeContents(users, packedAs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range c.Exports[1:] {
+			out = append(out, fmt.Sprintf("%s%v%t", e.Path, e.Clients, e.NoRootSquash))
+		}
+		return out
+	}
+	root, state := "images/web/1[10.77.0.20/32 10.77.0.30/32]true", "state/a-01[10.77.0.20/32]true"
+	for _, users := range [][]pairUser{{a, b}, {b, a}} {
+		if d := cmp.Diff([]string{root, state, "volumes/www[10.77.0.30/32]true", "volumes/www[10.77.0.20/32]false"}, exports(users...)); d != "" {
+			t.Errorf("-want +got:\n%s", d)
+		}
+	}
+	if d := cmp.Diff([]string{root, state, "volumes/www[10.77.0.20/32 10.77.0.30/32]true"}, exports(a, b, before)); d != "" {
+		t.Errorf("while a node of a runs as before: -want +got:\n%s", d)
+	}
+}
