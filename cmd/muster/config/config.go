@@ -36,6 +36,8 @@ type DHCPD struct {
 	// Subnets are those of the interfaces and those behind relays. At least one is required; they do not
 	// overlap.
 	Subnets []Subnet `mapstructure:"subnets"`
+	// Subnets6 are the IPv6 networks in which firmware boots over IPv6. Empty means that DHCPv6 is off.
+	Subnets6 []Subnet6 `mapstructure:"subnets6"`
 }
 
 // Subnet is one IPv4 network in which machines boot.

@@ -65,4 +65,9 @@ func (c *Config) complete() {
 			s.Lease = DefaultLease
 		}
 	}
+	for i := range c.DHCPD.Subnets6 {
+		if s := &c.DHCPD.Subnets6[i]; s.Lease == 0 {
+			s.Lease = DefaultLease
+		}
+	}
 }

@@ -43,6 +43,7 @@ func (c *Config) faults(line func(string) int) []*Fault {
 	k.dir("library", c.Library)
 	k.interfaces(c.DHCPD.Interfaces)
 	k.subnets(c.DHCPD.Subnets)
+	k.subnets6(c.DHCPD.Subnets6)
 	k.listen("tftpd.listen", c.TFTPD.Listen)
 	k.dir("tftpd.ipxe", c.TFTPD.IPXE)
 	k.listen("httpboot.listen", c.HTTPBoot.Listen)
