@@ -13,6 +13,10 @@
 // router on an interface, the package is silent there: the router's own advertisements come from the same
 // address, and would be taken back.
 //
+// Where machines boot over IPv6 and no router tells them to ask DHCPv6, it does (Link.Managed): iPXE asks only if a
+// router advertisement says so. It is still no router's: it says that DHCPv6 has addresses, and which prefixes are on
+// the link.
+//
 // It deliberately is no router: it never advertises unsolicited or to all nodes, only to the one machine that
-// asked and that Server.Answer knows. It does no DHCPv6. It runs on Linux only.
+// asked and that Server.Answer knows. It does no DHCPv6 itself. It runs on Linux only.
 package radv

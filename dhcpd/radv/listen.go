@@ -124,13 +124,13 @@ func (c *socket) read(t time.Time) (solicitation, error) {
 	return in, nil
 }
 
-func (c *socket) send(to netip.Addr) error {
+func (c *socket) send(to netip.Addr, message []byte) error {
 	src, err := c.source()
 	if err != nil {
 		return fmt.Errorf("%w: %w", dropLink, err)
 	}
 	cm := &ipv6.ControlMessage{HopLimit: hopLimit, Src: src.AsSlice(), IfIndex: c.ifi.Index}
-	_, err = c.pc.WriteTo(advertisement, cm, &net.IPAddr{IP: to.AsSlice(), Zone: c.ifi.Name})
+	_, err = c.pc.WriteTo(message, cm, &net.IPAddr{IP: to.AsSlice(), Zone: c.ifi.Name})
 	return err
 }
 

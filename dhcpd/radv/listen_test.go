@@ -133,7 +133,7 @@ func TestSilentWhere(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.close()
-			if err := p.send(machineAddr); !errors.Is(err, dropLink) {
+			if err := p.send(machineAddr, advertisement); !errors.Is(err, dropLink) {
 				t.Errorf("sent, error %v", err)
 			}
 		})

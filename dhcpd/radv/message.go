@@ -1,6 +1,7 @@
 package radv
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"muster/dhcpd/lease"
@@ -11,6 +12,7 @@ const (
 	typeSolicitation  = 133
 	typeAdvertisement = 134
 	optionSource      = 1 // source link-layer address
+	optionPrefix      = 3 // prefix information
 )
 
 // hopLimit is what neighbour discovery must arrive with: no router passes it on undiminished, so its sender
@@ -25,6 +27,32 @@ var advertisement = []byte{
 	0, 0, // router lifetime: no default router
 	0, 0, 0, 0, // reachable time: unspecified
 	0, 0, 0, 0, // retransmission timer: unspecified
+}
+
+// The flags of an advertisement (RFC 4861 §4.2) and of a prefix in it (§4.6.2).
+const (
+	flagManaged = 0x80 // addresses come by DHCPv6
+	flagOther   = 0x40 // and so does the rest
+	flagOnLink  = 0x80
+)
+
+// message is what is advertised on a link.
+func (l Link) message() []byte {
+	b := append([]byte(nil), advertisement...)
+	if l.Managed {
+		b[5] = flagManaged | flagOther
+	}
+	for _, p := range l.OnLink {
+		o := make([]byte, 32)
+		o[0], o[1], o[2], o[3] = optionPrefix, byte(len(o)/8), byte(p.Bits()), flagOnLink
+		// Nothing is advertised again unasked, so that a host must not forget it.
+		binary.BigEndian.PutUint32(o[4:], 1<<32-1)
+		binary.BigEndian.PutUint32(o[8:], 1<<32-1)
+		a := p.Masked().Addr().As16()
+		copy(o[16:], a[:])
+		b = append(b, o...)
+	}
+	return b
 }
 
 // solicitation is a message that came in.
@@ -45,6 +73,7 @@ const (
 	dropSource    drop = "source"    // from an address that is not link-local
 	dropUnknown   drop = "unknown"   // not from a machine that is booting
 	dropFull      drop = "full"      // too many wait for an answer
+	dropRouter    drop = "router"    // the link has a router, by configuration
 	dropLink      drop = "link"      // the interface has no link-local address, or routes
 	dropSend      drop = "send"      // the answer could not be sent
 )

@@ -25,6 +25,8 @@ type Server struct {
 	// called for each interface at the same time as for others, up to half a second after the solicitation
 	// came, and must not block. nil means everybody.
 	Answer func(mac lease.MAC) bool
+	// Links say what is different on an interface, by its name; nil means that all are alike.
+	Links map[string]Link
 	// Log gets what an operator should know; nil means silence.
 	Log *slog.Logger
 	// Metrics is where the server registers its metrics; nil means nowhere.
@@ -34,14 +36,28 @@ type Server struct {
 	metrics *metrics
 }
 
+// Link says what is advertised on one interface. The zero Link is nothing but "no router here", to those whom Answer
+// knows.
+type Link struct {
+	// Silent means that nobody is answered: the link has a router, and an advertisement that says nothing must not
+	// come before the router's, from which iPXE learns to ask DHCPv6.
+	Silent bool
+	// Managed tells everybody who asks to ask DHCPv6 (the flags M and O, RFC 4861 §4.2), whatever Answer says. It is
+	// for links without an IPv6 router.
+	Managed bool
+	// OnLink are the prefixes whose addresses are on the link (flag L, not A, RFC 4861 §4.6.2): without one, a host
+	// that has its address by DHCPv6 looks for a router to reach its neighbours.
+	OnLink []netip.Prefix
+}
+
 // port receives and sends on one interface: a socket, or a test's memory.
 type port interface {
 	name() string
 	// read waits for a solicitation until t, if that is not zero; then the error is os.ErrDeadlineExceeded.
 	// The data is valid until the next read.
 	read(t time.Time) (solicitation, error)
-	// send sends the advertisement. Its error is dropLink if the interface must not or cannot send it.
-	send(to netip.Addr) error
+	// send sends an advertisement. Its error is dropLink if the interface must not or cannot send it.
+	send(to netip.Addr, message []byte) error
 	// interrupt makes read return, now and ever after.
 	interrupt()
 	close() error
@@ -116,11 +132,16 @@ func (s *Server) receive(q queue, in solicitation) {
 // answer sends an advertisement, if the machine is to have one. It is asked now, not when the solicitation
 // came: iPXE sends that together with its DHCPDISCOVER, by which the machine becomes known.
 func (s *Server) answer(p port, to netip.Addr, mac lease.MAC) {
-	if s.Answer != nil && !s.Answer(mac) {
+	l := s.Links[p.name()]
+	switch {
+	case l.Silent:
+		s.metrics.drop(dropRouter)
+		return
+	case !l.Managed && s.Answer != nil && !s.Answer(mac):
 		s.metrics.drop(dropUnknown)
 		return
 	}
-	if err := p.send(to); err != nil {
+	if err := p.send(to, l.message()); err != nil {
 		s.metrics.drop(err)
 		s.log().Debug("radv: no answer", "interface", p.name(), "mac", mac, "to", to, "err", err)
 		return

@@ -1,6 +1,7 @@
 package radv
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
 	"os"
@@ -24,7 +25,8 @@ type wire struct {
 	in   chan any // solicitation or error
 	sent chan netip.Addr
 	stop chan struct{}
-	fail atomic.Pointer[error] // of send; nil for none
+	fail atomic.Pointer[error]  // of send; nil for none
+	last atomic.Pointer[[]byte] // the message of the last send
 }
 
 func newWire() *wire {
@@ -53,7 +55,8 @@ func (w *wire) read(t time.Time) (solicitation, error) {
 	}
 }
 
-func (w *wire) send(to netip.Addr) error {
+func (w *wire) send(to netip.Addr, message []byte) error {
+	w.last.Store(&message)
 	if err := w.fail.Load(); err != nil {
 		return *err
 	}
@@ -167,4 +170,31 @@ func TestOff(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
+}
+
+// TestLinks: on a link that is managed everybody is told to ask DHCPv6, on one with a router nobody is told anything.
+func TestLinks(t *testing.T) {
+	nobody := func(lease.MAC) bool { return false }
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWire(), &Server{Answer: nobody, Links: map[string]Link{
+			"mem0": {Managed: true, OnLink: []netip.Prefix{netip.MustParsePrefix("fd77:1::/64")}}}}
+		stop := start(t, s, w)
+		w.in <- asked
+		<-w.sent
+		want := octets("86000000 00c00000 00000000 00000000 03044080 ffffffff ffffffff 00000000 fd770001 00000000 00000000 00000000")
+		if got := *w.last.Load(); !bytes.Equal(got, want) {
+			t.Errorf("advertised % x, want % x", got, want)
+		}
+		stop()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWire(), &Server{Links: map[string]Link{"mem0": {Silent: true}}}
+		stop := start(t, s, w)
+		w.in <- asked
+		time.Sleep(time.Minute)
+		if len(w.sent) != 0 {
+			t.Error("an advertisement beside the router's")
+		}
+		stop()
+	})
 }
