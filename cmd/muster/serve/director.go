@@ -32,6 +32,9 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	if err != nil {
 		return httpboot.Script{}, fmt.Errorf("%w: %w", err, fs.ErrInvalid)
 	}
+	if d.hosts.has(mac) {
+		return httpboot.Script{Kind: httpboot.Local, Message: "(a host of muster.yaml: Muster does not boot it)"}, nil
+	}
 	// The boot that the script belongs to began with what DHCP saw.
 	if err := d.recorder.Flush(ctx); err != nil {
 		return httpboot.Script{}, err

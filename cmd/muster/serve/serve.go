@@ -50,6 +50,7 @@ type server struct {
 	Options
 	log      *slog.Logger
 	networks []network
+	hosts    hosts
 	metrics  *prometheus.Registry
 
 	store     *state.Store
@@ -109,6 +110,7 @@ func (s *server) prepare() error {
 	if s.networks, err = networks(s.Config); err != nil {
 		return err
 	}
+	s.hosts = hostsOf(s.Config.DHCPD.Subnets)
 	if s.library, err = loadLibrary(s.Config.Library); err != nil {
 		return err
 	}
@@ -144,6 +146,9 @@ func (s *server) path(elem ...string) string {
 
 // assemble makes the parts. Nothing listens yet.
 func (s *server) assemble() error {
+	if err := s.checkHosts(); err != nil {
+		return err
+	}
 	// Only now is it sure that no other server works with this data.
 	if err := s.catalog.Clean(); err != nil { // what lies around hurts nobody; a rack without its server does
 		s.log.Warn("cannot remove what a build left", "err", err)
@@ -177,9 +182,9 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.dhcp = &dhcpd.Server{
-		Policy: policy{s.registry}, Leases: s.store.Leases(), Commit: s.store.CommitLeases,
-		FileURL:   func(r *dhcpd.Request, file string) string { return s.url(r.Server) + "/nbp/" + file },
-		ScriptURL: func(r *dhcpd.Request) string { return s.url(r.Server) + "/ipxe" },
+		Policy: policy{s.registry, s.hosts}, Leases: s.store.Leases(), Commit: s.store.CommitLeases,
+		FileURL:   func(r *dhcpd.Request, file string) string { return s.bootURL(r, "/nbp/"+file) },
+		ScriptURL: func(r *dhcpd.Request) string { return s.bootURL(r, "/ipxe") },
 		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
 	}
 	for _, n := range s.networks {
@@ -207,7 +212,7 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.api = &api.Server{
-		Rack: s.registry, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine,
+		Rack: rack{s.registry, s.hosts}, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine,
 		Token: token, Gatherer: s.metrics, Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
 	}
 	return nil

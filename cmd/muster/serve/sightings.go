@@ -18,7 +18,7 @@ import (
 // sawDHCP records a machine that boots. What operating systems ask is no part of a boot.
 func (s *server) sawDHCP(e dhcpd.Event) {
 	r := e.Request
-	if r == nil || !boots(r) {
+	if r == nil || !boots(r) || s.hosts.has(roles.MAC(r.MAC)) {
 		return
 	}
 	s.firmware.spoke(r.MAC, e.Time)
@@ -36,7 +36,7 @@ func (s *server) sawDHCP(e dhcpd.Event) {
 	default:
 		return
 	}
-	s.recorder.Seen(sight)
+	s.seen(sight)
 }
 
 // program names what speaks DHCP.
@@ -78,7 +78,7 @@ func (s *server) sawTFTP(t tftpd.Transfer) {
 
 func (s *server) sawNBP(from netip.Addr, message string) {
 	if l, ok := s.store.Leases().ByAddr(from.Unmap()); ok {
-		s.recorder.Seen(roles.Sighting{MAC: roles.MAC(l.MAC), Time: time.Now(), Step: roles.StepNBP, Message: message})
+		s.seen(roles.Sighting{MAC: roles.MAC(l.MAC), Time: time.Now(), Step: roles.StepNBP, Message: message})
 	}
 }
 
@@ -108,7 +108,7 @@ func (s *server) sawHTTP(_ context.Context, f httpboot.Fetch) {
 		if !f.Complete {
 			sight.Message, sight.Error = "", text+fmt.Sprintf(", of %s: the machine hung up", bytesText(f.Size))
 		}
-		s.recorder.Seen(sight)
+		s.seen(sight)
 	}
 }
 
