@@ -108,7 +108,7 @@ func resolveRules(n Node, pools []PoolView, now time.Time) Placement {
 	}
 	ordered := slices.Clone(pools)
 	slices.SortFunc(ordered, byNeed)
-	var reasons []string
+	var reasons, full []string
 	for _, p := range ordered {
 		v, texts := p.Match.evaluate(n)
 		reason := fmt.Sprintf("%s: %s", p.Name, strings.Join(texts, "; "))
@@ -122,11 +122,14 @@ func resolveRules(n Node, pools []PoolView, now time.Time) Placement {
 		case yes:
 			s, ok := p.choose(now)
 			if !ok {
-				reasons = append(reasons, reason+"; but it is full")
+				reasons, full = append(reasons, reason+"; but it is full"), append(full, p.Name)
 				continue
 			}
 			return place(p, s, "joined pool "+p.Name+" by its rule", append(reasons, reason))
 		}
+	}
+	if len(full) > 0 {
+		return Placement{Why: fmt.Sprintf("its pool is full (%s): no slot is free, and no machine in one has failed for long enough", strings.Join(full, ", ")), Match: reasons}
 	}
 	return Placement{Why: "no pool's rule takes this machine; assign it to one", Match: reasons}
 }

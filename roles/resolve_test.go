@@ -75,7 +75,7 @@ func TestResolve(t *testing.T) {
 		{"failed only just", x86(), []PoolView{pool("web", 3, 0, 0).held(0, StateFailed, short)}, "web-02", false, ""},
 		{"off is not failed", x86(), []PoolView{pool("web", 3, 0, 0).held(0, StateOff, long)}, "web-02", false, ""},
 		{"full, on to the next pool", x86(), []PoolView{pool("web", 1, 0, 9).held(0, StateReady, long), pool("ntp", 1, 0, 0)}, "ntp-01", false, ""},
-		{"all full", x86(), []PoolView{pool("web", 1, 0, 9).held(0, StateReady, long)}, "", false, "no pool's rule takes"},
+		{"all full", x86(), []PoolView{pool("web", 1, 0, 9).held(0, StateReady, long), pool("ntp", 1, 0, 0).held(0, StateReady, long), arm}, "", false, "its pool is full (web, ntp)"},
 		{"no rule matches", x86(), []PoolView{arm, silent}, "", false, "no pool's rule takes"},
 		{"inventory decides later", x86(), []PoolView{big, pool("web", 1, 0, 0)}, "", false, "when the machine has told its inventory"},
 		{"inventory says yes", inventory(x86(), 8192), []PoolView{big, pool("web", 1, 0, 0)}, "big-01", false, ""},
