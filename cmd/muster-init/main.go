@@ -32,7 +32,8 @@ func main() {
 		os.Exit(storage(os.Args[2:]))
 	}
 	if os.Getpid() != 1 {
-		fmt.Fprintln(os.Stderr, "muster-init: this is /init of a node's initrd; it runs only as process 1, and as "+agent.AgentFile+" node or pair")
+		fmt.Fprintln(os.Stderr, "muster-init: this is /init of a node's initrd; it runs only as process 1,",
+			"and as "+agent.AgentFile+" node or pair")
 		os.Exit(2)
 	}
 	run()
