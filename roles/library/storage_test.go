@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -164,5 +167,35 @@ func TestStorageTools(t *testing.T) {
 	for _, program := range []string{"/usr/lib/ocf/resource.d/muster/storage", "/usr/sbin/fence_muster", "/usr/lib/drbd/muster-fence-peer", "/usr/lib/drbd/muster-unfence-peer"} {
 		x.run("sh", "-n", program)
 		x.run("test", "-x", program)
+	}
+}
+
+// TestAgentsDescribeThemselves: Pacemaker uses no agent whose description it cannot read. The wrappers alone have it.
+func TestAgentsDescribeThemselves(t *testing.T) {
+	for file, want := range map[string][]string{
+		"usr/lib/ocf/resource.d/muster/storage": {"start", "stop", "monitor", "meta-data", "validate-all"},
+		"usr/sbin/fence_muster":                 {"on", "off", "reboot", "status", "monitor", "list", "metadata", "validate-all"},
+	} {
+		b, err := os.ReadFile(filepath.Join("storage/overlay", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text, _ := strings.Cut(string(b), "<<'XML'\n")
+		text, rest, ended := strings.Cut(text, "\nXML\n")
+		var v struct {
+			Actions []struct {
+				Name string `xml:"name,attr"`
+			} `xml:"actions>action"`
+		}
+		if err := xml.Unmarshal([]byte(text), &v); err != nil || !ended || rest != "" {
+			t.Errorf("%s: %v; after it: %q", file, err, rest)
+		}
+		var got []string
+		for _, a := range v.Actions {
+			got = append(got, a.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s has the actions %q, want %q", file, got, want)
+		}
 	}
 }

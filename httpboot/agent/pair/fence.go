@@ -58,10 +58,6 @@ func fenceRequest(args []string, stdin io.Reader) (action, plug string) {
 // Do carries out an action and gives its exit code: 0 is done, or on; 1 is failed.
 func (f *FenceAgent) Do(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	action, plug := fenceRequest(args, stdin)
-	if action == "metadata" || action == "meta-data" {
-		io.WriteString(stdout, fenceMetadata)
-		return 0
-	}
 	if err := f.act(ctx, action, plug, stdout); err != nil {
 		fmt.Fprintf(stderr, "fence_muster: %s %s: %v\n", action, plug, err)
 		return 1
@@ -97,38 +93,3 @@ func (f *FenceAgent) act(ctx context.Context, action, plug string, stdout io.Wri
 	}
 	return fmt.Errorf("pair: there is no such action")
 }
-
-// fenceMetadata describes the fence agent (FenceAgentAPI.md of fence-agents).
-const fenceMetadata = `<?xml version="1.0" ?>
-<resource-agent name="fence_muster" shortdesc="Switches the other half of a storage pair off, by Muster">
-<longdesc>The boot server switches the machine off by its own power driver, and answers when it is off for sure. It switches it on again by itself.</longdesc>
-<vendor-url></vendor-url>
-<parameters>
-	<parameter name="action" unique="0" required="1">
-		<getopt mixed="-o, --action=[action]"/>
-		<content type="string" default="off"/>
-		<shortdesc lang="en">Fencing action</shortdesc>
-	</parameter>
-	<parameter name="plug" unique="0" required="0" obsoletes="port">
-		<getopt mixed="-n, --plug=[name]"/>
-		<content type="string"/>
-		<shortdesc lang="en">The other half's name</shortdesc>
-	</parameter>
-	<parameter name="port" unique="0" required="0" deprecated="1">
-		<getopt mixed="-n, --plug=[name]"/>
-		<content type="string"/>
-		<shortdesc lang="en">The other half's name</shortdesc>
-	</parameter>
-</parameters>
-<actions>
-	<action name="on"/>
-	<action name="off"/>
-	<action name="reboot"/>
-	<action name="status"/>
-	<action name="monitor"/>
-	<action name="list"/>
-	<action name="metadata"/>
-	<action name="validate-all"/>
-</actions>
-</resource-agent>
-`

@@ -2,7 +2,6 @@ package pair
 
 import (
 	"bytes"
-	"encoding/xml"
 	"errors"
 	"io/fs"
 	"slices"
@@ -48,24 +47,6 @@ func TestFence(t *testing.T) {
 				t.Errorf("it notes that the peer was fenced: %v", fenced)
 			}
 		})
-	}
-}
-
-func TestFenceMetadata(t *testing.T) {
-	var out bytes.Buffer
-	if code := (&FenceAgent{}).Do(t.Context(), nil, strings.NewReader("action=metadata\n"), &out, &out); code != 0 {
-		t.Errorf("exit %d", code)
-	}
-	for _, text := range []string{out.String(), ocfMetadata} {
-		var v struct {
-			Actions []struct {
-				Name string `xml:"name,attr"`
-			} `xml:"actions>action"`
-		}
-		d := xml.NewDecoder(strings.NewReader(text))
-		if err := d.Decode(&v); err != nil || len(v.Actions) < 5 {
-			t.Errorf("%v: %+v", err, v)
-		}
 	}
 }
 

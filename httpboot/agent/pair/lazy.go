@@ -7,7 +7,7 @@ import (
 	"muster/httpboot/agent"
 )
 
-// lazy is a Server that reads the session at its first word: metadata are told without one.
+// lazy is a Server that reads the session at its first word: some actions say none.
 type lazy struct{}
 
 // Call implements Server.

@@ -36,12 +36,9 @@ type ResourceAgent struct {
 }
 
 // Do carries out an action and gives its exit code. Start and stop may be repeated.
-func (a *ResourceAgent) Do(ctx context.Context, action string, stdout io.Writer) int {
+func (a *ResourceAgent) Do(ctx context.Context, action string) int {
 	a.machine, a.begin = machine{a.Root, a.System, a.Network}, time.Now()
 	switch action {
-	case "meta-data":
-		io.WriteString(stdout, ocfMetadata)
-		return ocfSuccess
 	case "start":
 		return a.code(a.start(ctx))
 	case "stop":

@@ -61,17 +61,17 @@ func (f *fakeMachine) mountPoints() []string {
 
 func TestStartStop(t *testing.T) {
 	f, a, log := newServer(t)
-	if code := a.Do(t.Context(), "monitor", nil); code != ocfNotRunning {
+	if code := a.Do(t.Context(), "monitor"); code != ocfNotRunning {
 		t.Errorf("monitor before: %d", code)
 	}
-	if code := a.Do(t.Context(), "stop", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "stop"); code != ocfSuccess {
 		t.Errorf("stop of what does not run: %d\n%s", code, log)
 	}
 	for range 2 { // the second one changes nothing
-		if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 			t.Fatalf("start: %d\n%s", code, log)
 		}
-		if code := a.Do(t.Context(), "monitor", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "monitor"); code != ocfSuccess {
 			t.Errorf("monitor: %d\n%s", code, log)
 		}
 	}
@@ -112,10 +112,10 @@ func TestStartStop(t *testing.T) {
 		t.Errorf("order: %q", did)
 	}
 	for range 2 {
-		if code := a.Do(t.Context(), "stop", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "stop"); code != ocfSuccess {
 			t.Fatalf("stop: %d\n%s", code, log)
 		}
-		if code := a.Do(t.Context(), "monitor", nil); code != ocfNotRunning {
+		if code := a.Do(t.Context(), "monitor"); code != ocfNotRunning {
 			t.Errorf("monitor after: %d", code)
 		}
 	}
@@ -139,20 +139,20 @@ func TestStartFailsHalfWay(t *testing.T) {
 		f, a, log := newServer(t)
 		f.broken[broken] = errors.New("broken")
 		f.program("exportfs", func(args []string) (string, error) { return "", f.broken["exportfs"] })
-		if code := a.Do(t.Context(), "start", nil); code != ocfGeneric {
+		if code := a.Do(t.Context(), "start"); code != ocfGeneric {
 			t.Errorf("%s: start: %d\n%s", broken, code, log)
 		}
 		if f.machine().flag(ServingFile) || f.addrs[testConfig.Floating.Addr()] != "" {
 			t.Errorf("%s: it serves", broken)
 		}
 		delete(f.broken, broken)
-		if code := a.Do(t.Context(), "stop", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "stop"); code != ocfSuccess {
 			t.Errorf("%s: stop: %d\n%s", broken, code, log)
 		}
 		if left := f.mountPoints(); len(left) > 2 {
 			t.Errorf("%s: it left %q", broken, left)
 		}
-		if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 			t.Errorf("%s: start again: %d\n%s", broken, code, log)
 		}
 	}
@@ -170,7 +170,7 @@ func TestStartWithoutAnImage(t *testing.T) {
 	if err := os.Symlink("/etc", f.root+Volume+"/state/web-01"); err != nil {
 		t.Fatal(err)
 	}
-	if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 		t.Fatalf("start: %d\n%s", code, log)
 	}
 	got := f.read(exportsFile)
@@ -190,12 +190,12 @@ func TestMonitorSeesParts(t *testing.T) {
 	}
 	for want, spoil := range tests {
 		f, a, log := newServer(t)
-		if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 			t.Fatalf("start: %d\n%s", code, log)
 		}
 		ran := len(f.did())
 		spoil(f)
-		if code := a.Do(t.Context(), "monitor", nil); code != ocfGeneric || !strings.Contains(log.String(), want) {
+		if code := a.Do(t.Context(), "monitor"); code != ocfGeneric || !strings.Contains(log.String(), want) {
 			t.Errorf("%s: monitor: %d\n%s", want, code, log)
 		}
 		if did := f.did(); ran == 0 || len(did) > 0 {
@@ -214,12 +214,12 @@ func TestStopWaitsForWhoUsesIt(t *testing.T) { synctest.Test(t, stopWaitsForWhoU
 
 func stopWaitsForWhoUsesIt(t *testing.T) {
 	f, a, log := newServer(t)
-	if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 		t.Fatalf("start: %d\n%s", code, log)
 	}
 	f.did()
 	f.busy[Volume], f.busy[ExportDir+"/volumes/www"], f.exitLate = 3, 2, true
-	if code := a.Do(t.Context(), "stop", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "stop"); code != ocfSuccess {
 		t.Fatalf("stop: %d\n%s", code, log)
 	}
 	for _, s := range f.did() {
@@ -233,11 +233,11 @@ func TestStopFailsWhenTheVolumeStays(t *testing.T) { synctest.Test(t, stopFailsW
 
 func stopFailsWhenTheVolumeStays(t *testing.T) {
 	f, a, log := newServer(t)
-	if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 		t.Fatalf("start: %d\n%s", code, log)
 	}
 	f.busy[Volume] = 1 << 30
-	if code := a.Do(t.Context(), "stop", nil); code != ocfGeneric {
+	if code := a.Do(t.Context(), "stop"); code != ocfGeneric {
 		t.Errorf("stop: %d\n%s", code, log)
 	}
 	if !slices.Contains(f.did(), "fuser -k -M -m /srv/pair") {
@@ -250,14 +250,10 @@ func stopFailsWhenTheVolumeStays(t *testing.T) {
 
 func TestActions(t *testing.T) {
 	_, a, _ := newServer(t)
-	var out bytes.Buffer
-	if code := a.Do(t.Context(), "meta-data", &out); code != ocfSuccess || !strings.Contains(out.String(), `<action name="monitor"`) {
-		t.Errorf("meta-data: %d %s", code, out.String())
-	}
-	if code := a.Do(t.Context(), "migrate_to", &out); code != ocfUnimplemented {
+	if code := a.Do(t.Context(), "migrate_to"); code != ocfUnimplemented {
 		t.Errorf("migrate_to: %d", code)
 	}
-	if code := a.Do(t.Context(), "validate-all", &out); code != ocfSuccess {
+	if code := a.Do(t.Context(), "validate-all"); code != ocfSuccess {
 		t.Errorf("validate-all: %d", code)
 	}
 }
@@ -288,11 +284,11 @@ func TestReadConfig(t *testing.T) {
 func TestStopFailsWhileAnExportStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, a, log := newServer(t)
-		if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 			t.Fatalf("start: %d\n%s", code, log)
 		}
 		f.busy[ExportDir+"/volumes/www"] = 1 << 30
-		if code := a.Do(t.Context(), "stop", nil); code != ocfGeneric {
+		if code := a.Do(t.Context(), "stop"); code != ocfGeneric {
 			t.Errorf("stop: %d\n%s", code, log)
 		}
 		if _, ok := f.machine().mounted(Volume); ok {
@@ -315,7 +311,7 @@ func TestStartWithBadContents(t *testing.T) {
 	if err := f.machine().keep(keptFile, c); err != nil {
 		t.Fatal(err)
 	}
-	if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 		t.Fatalf("start: %d\n%s", code, log)
 	}
 	got := f.read(exportsFile)

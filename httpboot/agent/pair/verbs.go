@@ -99,19 +99,17 @@ func (p Process) daemon(ctx context.Context) error {
 
 func (p Process) ocf(ctx context.Context, action string) int {
 	a := &ResourceAgent{System: Linux{}, Network: LinuxNetwork{}, Log: p.Stderr}
-	if action != "meta-data" {
-		var err error
-		if a.Config, err = ReadConfig(""); err != nil {
-			fmt.Fprintln(p.Stderr, "storage:", err)
-			return ocfConfigured
-		}
+	var err error
+	if a.Config, err = ReadConfig(""); err != nil {
+		fmt.Fprintln(p.Stderr, "storage:", err)
+		return ocfConfigured
 	}
-	return a.Do(ctx, action, p.Stdout)
+	return a.Do(ctx, action)
 }
 
 func (p Process) fence(ctx context.Context, args []string) int {
 	f := &FenceAgent{Server: lazy{}}
-	f.Config, _ = ReadConfig("") // metadata are asked for without one; else nobody's name is the peer's
+	f.Config, _ = ReadConfig("") // without one nobody's name is the peer's
 	return f.Do(ctx, args, p.Stdin, p.Stdout, p.Stderr)
 }
 

@@ -107,7 +107,7 @@ func TestVolume(t *testing.T) {
 
 	log := &bytes.Buffer{}
 	a := &ResourceAgent{Config: testConfig, Root: f.root, System: real, Network: f, Log: log}
-	if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 		t.Fatalf("start: %d\n%s", code, log)
 	}
 	if err := h.makeContents(t.Context(), c); err != nil {
@@ -128,7 +128,7 @@ func TestVolume(t *testing.T) {
 		if got := f.read(Volume + "/volumes/www/page"); got != "page" {
 			t.Errorf("it is not the volume's: %q", got)
 		}
-		if code := a.Do(t.Context(), "monitor", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "monitor"); code != ocfSuccess {
 			t.Errorf("monitor: %d\n%s", code, log)
 		}
 		if mounts := f.read("/proc/mounts"); !strings.Contains(mounts, f.root+Volume+" ext4 rw") || !strings.Contains(mounts, "errors=remount-ro") {
@@ -145,7 +145,7 @@ func TestVolume(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- user.Wait() }() // ends with the process
-		if code := a.Do(t.Context(), "stop", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "stop"); code != ocfSuccess {
 			t.Errorf("stop: %d\n%s", code, log)
 		}
 		if again > 0 {
@@ -166,14 +166,14 @@ func TestVolume(t *testing.T) {
 			t.Fatalf("stop left %q\n%s", left, log)
 		}
 		log.Reset()
-		if code := a.Do(t.Context(), "start", nil); code != ocfSuccess {
+		if code := a.Do(t.Context(), "start"); code != ocfSuccess {
 			t.Fatalf("start again: %d\n%s", code, log)
 		}
 		if !strings.Contains(log.String(), "images offered: [web:7]") {
 			t.Errorf("after a takeover:\n%s", log)
 		}
 	}
-	if code := a.Do(t.Context(), "stop", nil); code != ocfSuccess {
+	if code := a.Do(t.Context(), "stop"); code != ocfSuccess {
 		t.Errorf("stop: %d\n%s", code, log)
 	}
 	h.drbd.set(inSync)
