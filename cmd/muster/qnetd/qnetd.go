@@ -161,7 +161,7 @@ func (s *Server) command() *exec.Cmd {
 	cmd := exec.Command("corosync-qnetd", args...)
 	cmd.Dir = s.runDir()
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"}
-	if uid, gid, ok := s.owner(); ok {
+	if uid, gid, err := s.owner(); err == nil && os.Getuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 	}
 	return cmd
@@ -187,16 +187,19 @@ func (s *Server) log() *slog.Logger {
 // account is the user that Debian's package makes for the daemon: what listens on the network need not be root.
 const account = "coroqnetd"
 
-// owner gives the daemon's user. ok is false where it must be ours: there is no such user, or it would not reach
-// Dir.
-func (s *Server) owner() (uid, gid int, ok bool) {
+// owner gives the daemon's user. The error says why it must be ours: there is no such user, or it would not reach Dir.
+func (s *Server) owner() (uid, gid int, err error) {
 	u, err := user.Lookup(account)
-	if err != nil || os.Getuid() != 0 {
-		return 0, 0, false
+	if err != nil {
+		return 0, 0, err
 	}
 	for dir := filepath.Dir(s.Dir); ; dir = filepath.Dir(dir) {
-		if fi, err := os.Stat(dir); err != nil || fi.Mode()&1 == 0 {
-			return 0, 0, false
+		fi, err := os.Stat(dir)
+		if err != nil {
+			return 0, 0, err
+		}
+		if fi.Mode()&1 == 0 {
+			return 0, 0, fmt.Errorf("the user %s cannot enter %s; let it: chmod o+x %[2]s", account, dir)
 		}
 		if dir == "/" {
 			break
@@ -204,14 +207,17 @@ func (s *Server) owner() (uid, gid int, ok bool) {
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
-	return uid, gid, err1 == nil && err2 == nil
+	return uid, gid, errors.Join(err1, err2)
 }
 
 // hand gives the daemon's user what it reads and writes, and nothing of the rest.
 func (s *Server) hand() error {
-	uid, gid, ok := s.owner()
-	if !ok {
+	uid, gid, err := s.owner()
+	if err != nil || os.Getuid() != 0 {
 		uid, gid = os.Getuid(), os.Getgid()
+	}
+	if err != nil && uid == 0 {
+		s.log().Warn("corosync-qnetd listens on the network and runs as root", "err", err)
 	}
 	errs := []error{os.Chown(s.Dir, os.Getuid(), gid), os.Chmod(s.Dir, 0o750)}
 	// Both are flat. What its user put into them is not followed: it must not get what lies elsewhere.

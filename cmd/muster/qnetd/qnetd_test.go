@@ -1,6 +1,7 @@
 package qnetd
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -296,6 +298,31 @@ func TestHand(t *testing.T) {
 		fi, err := os.Stat(path)
 		if err != nil || fi.Mode().Perm() != mode || fi.Sys().(*syscall.Stat_t).Uid != uint32(os.Getuid()) {
 			t.Errorf("%s: %v, %v", path, fi, err)
+		}
+	}
+}
+
+// TestRootIsTold: where the daemon's user cannot get to its files it runs as root, and that is said with what to do.
+func TestRootIsTold(t *testing.T) {
+	need(t)
+	if os.Getuid() != 0 {
+		t.Skip("needs root: another user's daemon")
+	}
+	parent := filepath.Join(t.TempDir(), "data")
+	for mode, told := range map[os.FileMode]bool{0o700: true, 0o755: false} {
+		if err := errors.Join(os.MkdirAll(parent, mode), os.Chmod(parent, mode)); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		s := &Server{Dir: filepath.Join(parent, "qnetd"), Log: slog.New(slog.NewTextHandler(&log, nil))}
+		if err := s.prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "chmod o+x "+parent); got != told {
+			t.Errorf("below a directory of mode %o: %s", mode, log.String())
+		}
+		if root := s.command().SysProcAttr == nil; root != told {
+			t.Errorf("below a directory of mode %o it runs as root: %v", mode, root)
 		}
 	}
 }
