@@ -34,6 +34,18 @@ func need(t *testing.T) {
 	}
 }
 
+// reachable is an empty directory that every user may enter, as a server's data directory is.
+func reachable(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // start runs a server until the test ends.
 func start(t *testing.T, dir string) *Server {
 	t.Helper()
@@ -166,7 +178,7 @@ func client(t *testing.T, b Bundle) (*tls.Config, *x509.Certificate) {
 
 func TestVote(t *testing.T) {
 	need(t)
-	dir := filepath.Join(t.TempDir(), "qnetd")
+	dir := filepath.Join(reachable(t), "qnetd")
 	s := start(t, dir)
 	b, err := s.Bundle(t.Context(), "storage")
 	if err != nil {
@@ -198,6 +210,9 @@ func TestVote(t *testing.T) {
 
 	// It comes back, with the same keys.
 	pid := s.PID()
+	if fi, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err != nil || fi.Sys().(*syscall.Stat_t).Uid == 0 {
+		t.Errorf("it runs as root (%v)", err)
+	}
 	if pid == 0 || syscall.Kill(pid, syscall.SIGKILL) != nil {
 		t.Fatalf("process %d", pid)
 	}
@@ -308,7 +323,7 @@ func TestRootIsTold(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root: another user's daemon")
 	}
-	parent := filepath.Join(t.TempDir(), "data")
+	parent := filepath.Join(reachable(t), "data")
 	for mode, told := range map[os.FileMode]bool{0o700: true, 0o755: false} {
 		if err := errors.Join(os.MkdirAll(parent, mode), os.Chmod(parent, mode)); err != nil {
 			t.Fatal(err)
