@@ -94,6 +94,8 @@ type Script struct {
 	Gateway netip.Addr
 	// Key and Pin become agent.ParamKey and agent.ParamPin, Root agent.ParamRoot; empty ones are left out.
 	Key, Pin, Root string
+	// Server is this server's base URL for the agent, which speaks IPv4 only; empty means the one that iPXE used.
+	Server string
 	// Servers are the base URLs of more boot servers; this one always comes first.
 	Servers []string
 }

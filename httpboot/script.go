@@ -2,6 +2,7 @@ package httpboot
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
@@ -222,7 +223,7 @@ func cmdline(m Machine, s Script) (string, error) {
 	}
 	words := []string{
 		"initrd=" + initrdFile, "console=tty0", "console=ttyS0,115200n8", "panic=60", "loglevel=6", "cryptomgr.notests=1",
-		agent.ParamServer + "=" + strings.Join(append([]string{m.Base}, s.Servers...), ","),
+		agent.ParamServer + "=" + strings.Join(append([]string{cmp.Or(s.Server, m.Base)}, s.Servers...), ","),
 		agent.ParamMAC + "=" + m.MAC,
 		agent.ParamAddress + "=" + s.Address.String(),
 	}

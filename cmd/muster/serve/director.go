@@ -39,13 +39,9 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	if err := d.recorder.Flush(ctx); err != nil {
 		return httpboot.Script{}, err
 	}
-	net, ok := d.networkOf(m.Remote)
-	if !ok {
-		return httpboot.Script{}, fmt.Errorf("address %s is in no subnet of this server: %w", m.Remote, fs.ErrInvalid)
-	}
-	from := m.Remote
-	if net.Prefix.Contains(m.IP) {
-		from = m.IP
+	from, net, err := d.bootAddress(m)
+	if err != nil {
+		return httpboot.Script{}, err
 	}
 	t, err := d.registry.Script(ctx, mac, roles.Facts{
 		Arch: m.Arch, Firmware: m.Platform, UUID: m.UUID, Manufacturer: m.Manufacturer, Product: m.Product,
@@ -61,7 +57,7 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 		Kind: httpboot.Boot, Title: title(t), Kernel: kernelPath(t.Image.Ref), Initrd: filePath(t.Image.Ref, images.InitrdFile),
 		Boot: fmt.Sprint(t.Boot.ID), Cmdline: t.Role.Cmdline, Token: t.Boot.Token,
 		Address: netip.PrefixFrom(from, net.Prefix.Bits()), Gateway: net.Router, Key: d.keys.public(), Pin: d.keys.pin,
-		Root: rootType(t.Role.Root),
+		Root: rootType(t.Role.Root), Server: d.agentURL(m, net),
 	}, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"muster/cmd/muster/config"
 	"muster/cmd/muster/qnetd"
 	"muster/dhcpd"
+	"muster/dhcpd/dhcp6"
 	"muster/dhcpd/lease"
 	"muster/dhcpd/radv"
 	"muster/httpboot"
@@ -72,11 +73,12 @@ type server struct {
 
 	pairMetrics *pairMetrics
 
-	dhcp *dhcpd.Server
-	radv *radv.Server
-	tftp *tftpd.Server
-	http *httpboot.Server
-	api  *api.Server
+	dhcp  *dhcpd.Server
+	dhcp6 *dhcp6.Server
+	radv  *radv.Server
+	tftp  *tftpd.Server
+	http  *httpboot.Server
+	api   *api.Server
 }
 
 // Run is the boot server until ctx ends; then it returns nil. Errors at the start name what is wrong and
@@ -190,9 +192,12 @@ func (s *server) assemble() error {
 	for _, n := range s.networks {
 		s.dhcp.Subnets = append(s.dhcp.Subnets, n.Subnet)
 	}
+	if s.dhcp6, err = s.newDHCP6(); err != nil {
+		return err
+	}
 	s.radv = &radv.Server{
-		Answer: func(mac lease.MAC) bool { return s.firmware.runs(mac, time.Now()) },
-		Log:    s.log.With("service", "radv"), Metrics: s.metrics,
+		Answer: func(mac lease.MAC) bool { return s.firmware.runs(mac, time.Now()) }, Links: advertised(s.Config),
+		Log: s.log.With("service", "radv"), Metrics: s.metrics,
 	}
 	programs := os.DirFS(s.Config.TFTPD.IPXE)
 	files, err := os.OpenRoot(cmp.Or(s.Config.HTTPBoot.Files, s.path("files")))
@@ -225,6 +230,11 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer dhcp.Close()
+	six, err := s.listenDHCP6()
+	if err != nil {
+		return err
+	}
+	defer six.Close()
 	routers, err := s.radv.Listen(s.Config.DHCPD.Interfaces...)
 	if err != nil {
 		return err
@@ -263,6 +273,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.recorder.Run(ctx) })
 	g.Go(func() error { return s.tidyLeases(ctx) })
 	g.Go(func() error { return s.dhcp.Serve(ctx, dhcp) })
+	g.Go(func() error { return s.dhcp6.Serve(ctx, six) })
 	g.Go(func() error { return s.radv.Serve(ctx, routers) })
 	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })
 	g.Go(func() error { return s.http.Serve(ctx, web) })

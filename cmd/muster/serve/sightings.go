@@ -77,8 +77,8 @@ func (s *server) sawTFTP(t tftpd.Transfer) {
 }
 
 func (s *server) sawNBP(from netip.Addr, message string) {
-	if l, ok := s.store.Leases().ByAddr(from.Unmap()); ok {
-		s.seen(roles.Sighting{MAC: roles.MAC(l.MAC), Time: time.Now(), Step: roles.StepNBP, Message: message})
+	if mac, ok := s.holderOf(from); ok {
+		s.seen(roles.Sighting{MAC: mac, Time: time.Now(), Step: roles.StepNBP, Message: message})
 	}
 }
 
