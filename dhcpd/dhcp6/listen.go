@@ -1,12 +1,15 @@
 package dhcp6
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/net/ipv6"
@@ -70,6 +73,8 @@ func open(name string) (*socket, error) {
 		return nil, fmt.Errorf("dhcp6: interface %s is down: bring it up (ip link set %s up)", name, name)
 	case len(ifi.HardwareAddr) != len(lease.MAC{}):
 		return nil, fmt.Errorf("dhcp6: interface %s is not Ethernet: machines cannot boot from it", name)
+	case disabled(name):
+		return nil, fmt.Errorf("dhcp6: IPv6 is switched off on interface %s: switch it on (sysctl -w net.ipv6.conf.%s.disable_ipv6=0)", name, name)
 	}
 	addrs, err := ipv6Addrs(ifi)
 	if err != nil {
@@ -83,10 +88,17 @@ func open(name string) (*socket, error) {
 	for _, group := range []net.IP{allServersAndRelays, allServers} {
 		if err := pc.JoinGroup(ifi, &net.UDPAddr{IP: group}); err != nil {
 			udp.Close()
-			return nil, fmt.Errorf("dhcp6: interface %s does not speak IPv6 (sysctl net.ipv6.conf.%s.disable_ipv6=0): %w", name, name, err)
+			return nil, fmt.Errorf("dhcp6: interface %s does not speak IPv6: %w", name, err)
 		}
 	}
 	return newSocket(ifi, addrs, udp, pc), nil
+}
+
+// disabled reports whether an interface is told not to speak IPv6. (One that has no address yet, because nothing is
+// plugged in, will.)
+func disabled(name string) bool {
+	b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", name, "disable_ipv6"))
+	return err == nil && string(bytes.TrimSpace(b)) == "1"
 }
 
 // receiveBuffer holds some 5,000 packets: what a rack sends while a disk takes its time to sync.
