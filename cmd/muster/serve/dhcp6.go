@@ -14,6 +14,7 @@ import (
 	"muster/dhcpd/radv"
 	"muster/httpboot"
 	"muster/roles"
+	"muster/roles/api"
 )
 
 // newDHCP6 makes the DHCPv6 server of the configured subnets; without any it does nothing.
@@ -151,6 +152,16 @@ func (s *server) sawDHCP6(e dhcp6.Event) {
 		return
 	}
 	s.seen(sight)
+}
+
+// leases6 lists the DHCPv6 leases of machines that are known by their MAC.
+func (s *server) leases6() (out []api.LeaseView) {
+	for _, l := range s.store.Leases6().All() {
+		if mac, ok := l.Key.MAC(); ok {
+			out = append(out, api.LeaseView{MAC: roles.MAC(mac), Address: l.Addr, Expires: l.Expires})
+		}
+	}
+	return out
 }
 
 // holderOf gives the machine that has a lease of an address.

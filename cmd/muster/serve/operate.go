@@ -39,6 +39,7 @@ func (s *server) leases(context.Context) ([]api.LeaseView, error) {
 	for _, l := range s.store.Leases().All() {
 		out = append(out, api.LeaseView{MAC: roles.MAC(l.MAC), Address: l.Addr, Hostname: l.Hostname, Expires: l.Expires})
 	}
+	out = append(out, s.leases6()...)
 	slices.SortFunc(out, func(a, b api.LeaseView) int { return a.Address.Compare(b.Address) })
 	return out, nil
 }
