@@ -16,7 +16,9 @@ const (
 	// UEFI is OVMF with its own PXE stack, which drives the virtio card only. On any other the iPXE in the
 	// card's ROM boots, as it does under BIOS.
 	UEFI Firmware = "uefi"
-	// UEFIHTTP is OVMF that boots over HTTP only (UEFI specification, section 24.7).
+	// UEFI6 is OVMF that boots by PXE over IPv6.
+	UEFI6 Firmware = "uefi6"
+	// UEFIHTTP is OVMF that boots over HTTP only (UEFI specification, section 24.7), IPv4 first, then IPv6.
 	UEFIHTTP Firmware = "uefi-http"
 )
 
@@ -35,10 +37,10 @@ func (f Firmware) check() error {
 	switch f {
 	case BIOS:
 		return need(biosTools)
-	case UEFI, UEFIHTTP:
+	case UEFI, UEFI6, UEFIHTTP:
 		return need(uefiTools)
 	}
-	return fmt.Errorf("rack: unknown firmware %q (want bios, uefi or uefi-http): %w", f, fs.ErrInvalid)
+	return fmt.Errorf("rack: unknown firmware %q (want bios, uefi, uefi6 or uefi-http): %w", f, fs.ErrInvalid)
 }
 
 // install writes the files that the firmware of one machine needs.
@@ -73,8 +75,8 @@ func (f Firmware) args(sercon, nvram string, nic NIC, mac string) []string {
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + ovmfCode,
 		"-drive", "if=pflash,unit=1,format=raw,file=" + nvram,
 	}
-	if f == UEFIHTTP {
-		args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n")
+	for _, off := range map[Firmware][]string{UEFI: {"IPv6"}, UEFI6: {"IPv4"}, UEFIHTTP: {"IPv4", "IPv6"}}[f] {
+		args = append(args, "-fw_cfg", "name=opt/org.tianocore/"+off+"PXESupport,string=n")
 	}
-	return append(args, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=n")
+	return args
 }
