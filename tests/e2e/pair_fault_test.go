@@ -173,7 +173,8 @@ func (p *pairSite) staleSurvivor() {
 	back := time.Now()
 	// The stale one may be the one that serves: when it has got what it missed.
 	v = p.storage("served", func(v roles.PairView) bool { return active(v) != "" })
-	if active(v) == stale && v.Outdated == stale {
+	by := active(v)
+	if by == stale && v.Outdated == stale {
 		p.t.Errorf("%s serves, and is known to be stale: %s", stale, asJSON(v))
 	}
 	p.rec.goesOn(p.t, 5)
@@ -181,7 +182,7 @@ func (p *pairSite) staleSurvivor() {
 	p.settled()
 	p.check()
 	p.says(7, "%s dies, %s writes %d records alone and dies; %s returns and is not promoted in %.0f s; %s returns: served by %s after %.0f s, whole after %.0f s; %s",
-		stale, newest, alone-p.before(at), stale, waited, newest, active(v), served, since(back), p.stalls(at))
+		stale, newest, alone-p.before(at), stale, waited, newest, by, served, since(back), p.stalls(at))
 }
 
 // before is how many records were acknowledged before a time.
