@@ -21,13 +21,14 @@ import (
 
 func (p *program) newStorageCommand() *cobra.Command {
 	cmd := asGroup(&cobra.Command{
-		Use: "storage", Short: "storage pairs: status, claim, promote, keep, maintenance, verify",
+		Use: "storage", Short: "storage pairs: status, claim, promote, keep, maintenance, verify, backup, restore",
 		Long: "A storage pair is a pool of two machines that replicate one disk; one of them at a time, the active one,\n" +
 			"serves it to the other pools. They fail over and come back without a human. These commands show how they\n" +
 			"are, and decide what no machine may decide: which data are lost.",
 	})
 	cmd.AddCommand(p.newStorageStatusCommand(), p.newStorageClaimCommand(), p.newStoragePromoteCommand(),
-		p.newStorageKeepCommand(), p.newStorageMaintenanceCommand(), p.newStorageVerifyCommand())
+		p.newStorageKeepCommand(), p.newStorageMaintenanceCommand(), p.newStorageVerifyCommand(),
+		p.newStorageBackupCommand(), p.newStorageRestoreCommand())
 	return cmd
 }
 

@@ -100,7 +100,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		roles.Rollout{}, roles.RolloutSlot{}, images.Diff{}, images.PackageChange{}, images.FileChange{}, images.Pruned{},
 		RolloutRequest{}, RestartRequest{}, SyncStatus{}, PruneRequest{}, Verification{}, Problem{}, SecretRequest{},
 		roles.PairSpec{}, roles.DiskRule{}, roles.PairView{}, roles.HalfView{}, roles.PairDisk{},
-		ClaimRequest{}, PromoteRequest{}, KeepRequest{}, MaintenanceRequest{},
+		ClaimRequest{}, PromoteRequest{}, KeepRequest{}, MaintenanceRequest{}, Restored{},
 		AssignRequest{}, ReplaceRequest{}, PowerRequest{}, PowerStatus{}, Liveness{}, Version{}, Error{},
 	} {
 		typ := reflect.TypeOf(v)

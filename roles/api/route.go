@@ -63,6 +63,8 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/storage/{pool}/keep", plain(s.keepHalf)},
 		{"POST", "/v1/storage/{pool}/maintenance", plain(s.maintainHalf)},
 		{"POST", "/v1/storage/{pool}/verify", plain(s.verifyPair)},
+		{"POST", "/v1/storage/{pool}/backup", s.backupPair},
+		{"POST", restorePath, plain(s.restorePair)},
 		{"GET", "/v1/slots", s.revised(s.listSlots)},
 		{"GET", "/v1/roles", s.revised(s.listRoles)},
 		{"GET", "/v1/roles/{name}", s.revised(s.showRole)},
@@ -157,6 +159,9 @@ func list[T any](v []T, err error) (any, error) {
 
 // readBody takes a request's body into memory, within the bounds of the route, so that no handler waits for it.
 func readBody(w http.ResponseWriter, r *http.Request, rt route) error {
+	if rt.path == restorePath {
+		return nil // an archive is read as it comes
+	}
 	limit := int64(maxBody)
 	if rt.path == applyPath {
 		limit = maxDeclaration

@@ -41,6 +41,8 @@ type Server struct {
 	Import func(ctx context.Context, name string, recipe images.Recipe, progress func(BuildProgress)) (images.Image, error)
 	// Leases gives the current leases by address; nil means none.
 	Leases func(ctx context.Context) ([]LeaseView, error)
+	// Copies makes backups of storage pairs; nil means that this server cannot.
+	Copies Copies
 	// Doctor examines the running set-up; nil means that this server cannot.
 	Doctor func(ctx context.Context) ([]Finding, error)
 	// Version is what /v1/version says; "" is empty there too. Started is when the program began.

@@ -27,11 +27,13 @@ type pairCalls struct {
 	// the third vote.
 	contents func(pool, has string) pair.Contents
 	vote     func(ctx context.Context, pool string) (pair.Vote, error)
+	// copies are the backups and restores that somebody waits for.
+	copies *copies
 }
 
 // Pair implements httpboot.Director.
 func (d *director) Pair(ctx context.Context, c agent.PairCall) (any, error) {
-	return pairCalls{d.registry, d.contents.orNone, d.bundle}.answer(ctx, c)
+	return pairCalls{d.registry, d.contents.orNone, d.bundle, &d.copies}.answer(ctx, c)
 }
 
 // answer answers one call. Who may ask is the registry's to say.
@@ -59,6 +61,16 @@ func (p pairCalls) answer(ctx context.Context, c agent.PairCall) (any, error) {
 			return nil, err
 		}
 		return p.vote(ctx, pool)
+	case pair.OpCopy:
+		var piece pair.CopyPiece
+		if err := json.Unmarshal(c.Body, &piece); err != nil {
+			return nil, fmt.Errorf("a piece of a copy: %w: %w", fs.ErrInvalid, err)
+		}
+		pool, err := p.rack.PairOf(mac, c.Key)
+		if err != nil {
+			return nil, err
+		}
+		return p.copies.word(ctx, pool, mac, piece)
 	}
 	return nil, fmt.Errorf("a storage machine cannot ask for %q: %w", clip(c.Op), fs.ErrInvalid)
 }
@@ -84,6 +96,7 @@ func (p pairCalls) report(ctx context.Context, mac roles.MAC, c agent.PairCall) 
 	// One that has lost its slot just now keeps what it has.
 	if pool, err := p.rack.PairOf(mac, c.Key); err == nil {
 		out.Contents = p.contents(pool, r.Revision)
+		out.Copy = p.copies.order(pool, mac)
 	}
 	return out, nil
 }

@@ -70,7 +70,7 @@ func (r *storageRack) PairOf(mac roles.MAC, key string) (string, error) {
 func TestPairCalls(t *testing.T) {
 	rack := &storageRack{orders: roles.PairOrders{Rule: roles.DiskRule{Serial: "DATA-*"}, Start: true, Verify: "v1", Known: "abc"}}
 	calls := pairCalls{rack, func(pool, has string) pair.Contents { return pair.Contents{Revision: has + " of " + pool} },
-		func(_ context.Context, pool string) (pair.Vote, error) { return pair.Vote{Password: "of " + pool}, nil }}
+		func(_ context.Context, pool string) (pair.Vote, error) { return pair.Vote{Password: "of " + pool}, nil }, &copies{}}
 	ask := func(mac, key, op string, body any) (any, error) {
 		b, err := json.Marshal(body)
 		if err != nil {

@@ -68,6 +68,7 @@ type server struct {
 	keys     keys
 	packs    packer
 	contents contents
+	copies   copies
 	former   formerUsers
 	vote     *qnetd.Server
 
@@ -217,7 +218,7 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.api = &api.Server{
-		Rack: rack{s.registry, s.hosts}, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine,
+		Rack: rack{s.registry, s.hosts}, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine, Copies: s,
 		Token: token, Gatherer: s.metrics, Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
 	}
 	return nil

@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -126,7 +127,7 @@ func (d *Daemon) backup(ctx context.Context, cancel context.CancelCauseFunc, o C
 	}
 	sealer := NewSealer(p)
 	if err := pack(ctx, m.path(manifestFile), m.path(copyMount), sealer); err != nil {
-		return "", errors.Join(p.err, err)
+		return "", cmp.Or(p.err, err)
 	}
 	// What was read is the volume only if the snapshot still is one, and DRBD's disk was whole all the time.
 	used, err := m.snapshotUse()
@@ -139,9 +140,12 @@ func (d *Daemon) backup(ctx context.Context, cancel context.CancelCauseFunc, o C
 	if err == nil {
 		err = p.flush()
 	}
+	if err != nil {
+		return "", err
+	}
 	note = fmt.Sprintf("writes were held back for %.1f ms; %.1f of %d MiB of memory were used for what was overwritten meanwhile",
 		s.held.Seconds()*1000, float64(used)/(1<<20), s.room>>20)
-	return note, err
+	return note, nil
 }
 
 // beside runs fn until what it gives is called.

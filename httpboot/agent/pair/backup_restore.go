@@ -1,6 +1,7 @@
 package pair
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +47,7 @@ func (d *Daemon) restore(ctx context.Context, cancel context.CancelCauseFunc, o 
 	defer beside(ctx, func(ctx context.Context) { d.watchRestore(ctx, cancel) })()
 	seal := NewUnsealer(p)
 	if err := unpack(ctx, seal, m.path(restoreDir), from); err != nil {
-		return "", errors.Join(p.err, err)
+		return "", cmp.Or(p.err, seal.fault, err) // which the programs' own follow from
 	}
 	if _, err := io.Copy(io.Discard, seal); err != nil { // zstd may not have read to the very end
 		return "", err

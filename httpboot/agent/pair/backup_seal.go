@@ -54,6 +54,8 @@ type Unsealer struct {
 	r    io.Reader
 	sum  hash.Hash
 	last []byte // what was read last, up to the size of a seal
+	// fault is what was wrong with the seal.
+	fault error
 }
 
 // NewUnsealer makes an Unsealer that reads from r.
@@ -68,7 +70,8 @@ func (u *Unsealer) Read(b []byte) (int, error) {
 		u.last = append(u.last[:0], u.last[over:]...)
 	}
 	if err == io.EOF && !bytes.Equal(u.last, seal(u.sum)) {
-		return n, fmt.Errorf("it is no whole backup: its end has no digest, or not that of what comes before: %w", fs.ErrInvalid)
+		u.fault = fmt.Errorf("it is no whole backup: its end has no digest, or not that of what comes before: %w", fs.ErrInvalid)
+		return n, u.fault
 	}
 	return n, err
 }
