@@ -37,6 +37,15 @@ func (p *program) completeFlag(of words) cobra.CompletionFunc {
 	}
 }
 
+// leaseKeys are the addresses of leases, with their holders as descriptions.
+func (p *program) leaseKeys(ctx context.Context, c *api.Client) (out []string) {
+	leases, _ := c.Leases(ctx, api.LeaseQuery{})
+	for _, l := range leases {
+		out = append(out, cobra.CompletionWithDesc(l.Address.String(), join(macText(l.MAC), l.Hostname, l.State)))
+	}
+	return out
+}
+
 // nodeKeys are slots with their MACs as descriptions, and the MACs of nodes that have none.
 func (p *program) nodeKeys(ctx context.Context, c *api.Client) (out []string) {
 	nodes, _ := c.Nodes(ctx)

@@ -17,7 +17,7 @@ func (p *program) newNodeCommand() *cobra.Command {
 	cmd := asGroup(&cobra.Command{Use: "node", Short: "machines: list, show, assign, replace, restart, power, …"})
 	cmd.AddCommand(p.newNodeListCommand(), p.newNodeShowCommand(), p.newNodeBootCommand(), p.newNodeAssignCommand(),
 		p.newNodeReleaseCommand(), p.newNodeReplaceCommand(), p.newNodeForgetCommand(), p.newNodePowerCommand(),
-		p.newNodeRestartCommand(), p.newNodeSyncCommand())
+		p.newNodeRestartCommand(), p.newNodeSyncCommand(), p.newNodeTraceCommand())
 	return cmd
 }
 

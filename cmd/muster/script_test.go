@@ -16,6 +16,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"muster/cmd/muster/serve"
+	"muster/dhcpd/trace"
 	"muster/images"
 	"muster/roles"
 	"muster/roles/api"
@@ -43,6 +45,8 @@ var update = flag.Bool("update", false, "write what the commands print into the 
 //	half MAC FILE      a storage machine reports the JSON of a roles.Half
 //	made MAC           it reports that the new pair has its file system
 //	catalog            images are real from here on, in $WORK/data/images; a build copies $WORK/seed
+//	lease ADDRESS MAC DURATION [NAME]  DHCP has lent an address; the MAC declined is nobody's
+//	packets MAC        a machine boots as soon as somebody watches, and another one beside it
 //	serve              a server runs from here on
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -70,6 +74,8 @@ func TestScripts(t *testing.T) {
 			"machines": func(ts *testscript.TestScript, _ bool, args []string) {
 				worldOf(ts).machines(strings.Join(args, ""))
 			},
+			"lease":   func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).lend(args)) },
+			"packets": func(ts *testscript.TestScript, _ bool, args []string) { ts.Check(worldOf(ts).talk(args[0])) },
 			"serve":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).serve()) },
 			"healthy": func(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(worldOf(ts).healthy()) },
 			"declare": func(ts *testscript.TestScript, _ bool, args []string) {
@@ -113,18 +119,20 @@ func runMuster(ts *testscript.TestScript, neg bool, args []string) {
 
 // world is a server and the machines of its rack, with a clock of their own.
 type world struct {
-	socket string
-	dir    string // of the script
-	images api.Images
-	bakery *images.Builder // nil while images are those of the shelf
-	reg    *roles.Registry
-	store  *state.Store
-	mu     sync.Mutex // guards at, spoke and paired
-	at     time.Time
-	spoke  map[roles.MAC]uint64 // the boot in which a node's agent last spoke
-	paired *roles.PairView      // nil while pairs are those of reg
-	code   int
-	stop   func()
+	socket  string
+	dir     string // of the script
+	images  api.Images
+	bakery  *images.Builder // nil while images are those of the shelf
+	reg     *roles.Registry
+	store   *state.Store
+	mu      sync.Mutex // guards at, spoke and paired
+	at      time.Time
+	spoke   map[roles.MAC]uint64 // the boot in which a node's agent last spoke
+	paired  *roles.PairView      // nil while pairs are those of reg
+	code    int
+	stop    func()
+	leases  *serve.Leases
+	packets trace.Hub
 }
 
 func (w *world) clock() time.Time {
@@ -151,6 +159,7 @@ func newWorld(socket string) *world {
 			"ntp": {Name: "ntp", Description: "time server (chrony)", Health: &roles.Health{NTP: &roles.NTPCheck{}}},
 		},
 	}
+	w.leases, w.packets.Now = w.newLeases(), w.clock
 	return w
 }
 
@@ -162,10 +171,7 @@ func (w *world) close() {
 func (w *world) serve() error {
 	srv := &api.Server{
 		Rack: pairs{w.reg, w}, Images: w.images, Build: w.build, Import: w.make, Version: "v1.0", Started: w.clock(),
-		Leases: func(context.Context) ([]api.LeaseView, error) {
-			mac, err := roles.ParseMAC("52:54:00:aa:00:09")
-			return []api.LeaseView{{MAC: mac, Address: netip.MustParseAddr("10.77.0.100"), Hostname: "laptop", Expires: w.clock().Add(90 * time.Minute)}}, err
-		},
+		Leases: w.leases.List, Leasing: w.leases, Trace: serve.Watch(&w.packets),
 		Doctor: func(context.Context) ([]api.Finding, error) {
 			return []api.Finding{
 				{Check: "tftp", Status: api.StatusOK, Detail: "undionly.kpxe came in 3 ms"},

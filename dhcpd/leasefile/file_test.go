@@ -234,16 +234,16 @@ func TestOwnFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	check(t, f, "csv\n2! extraneous or missing \" in quoted-field\n")
-	f, err = Parse([]byte("address,mac,hostname,expires,state\n10.0.0.1,,x\"y,,\n10.0.0.1,02:00:00:00:00:01,,2026-03-01T08:00:00Z,active\n10.0.0.2,,,2026-03-01T08:00:00Z,odd\n10.0.0.3,x,,soon,active\n"), CSV)
+	f, err = Parse([]byte("address,mac,hostname,expires,state\n10.0.0.1,,x\"y,,\n10.0.0.1,02:00:00:00:00:01,,2026-03-01T08:00:00Z,active\nfd00::1,,,2026-03-01T08:00:00Z,active\n10.0.0.2,,,2026-03-01T08:00:00Z,odd\n10.0.0.3,x,,soon,active\n"), CSV)
 	if err != nil {
 		t.Fatal(err)
 	}
 	check(t, f, `
-csv
+csv, 1 of IPv6
 3: 10.0.0.1 02:00:00:00:00:01 2026-03-01T08:00:00Z held 
 2! bare " in non-quoted-field
-4! "odd" is not a state (want active, expired or declined)
-5! "soon" is not a time (want the form 2026-03-01T08:00:00Z)
+5! "odd" is not a state (want active, expired or declined)
+6! "soon" is not a time (want the form 2026-03-01T08:00:00Z)
 "x" is not an Ethernet address
 `)
 	f, err = Parse([]byte("[{\"address\": 5},\n{\"address\": \"10.0.0.1\", \"expires\": \"2026-03-01T08:00:00Z\", \"state\": \"declined\"}]"), JSON)

@@ -130,6 +130,10 @@ func (p *parser) json(b []byte) error {
 }
 
 func (p *parser) record(line int, r record) {
+	if a, err := netip.ParseAddr(r.Address); err == nil && a.Is6() && !a.Is4In6() {
+		p.v6++
+		return
+	}
 	e := Entry{Line: line}
 	var errs [3]error
 	e.Addr, errs[0] = address(r.Address)

@@ -59,6 +59,9 @@ func (h *Hub) Tap(p dhcpd.Packet) {
 	}
 }
 
+// Watching is how many watch.
+func (h *Hub) Watching() int { return int(h.watching.Load()) }
+
 func (h *Hub) now() time.Time {
 	if h.Now == nil {
 		return time.Now()

@@ -116,6 +116,9 @@ func TestWatchersAreBounded(t *testing.T) {
 		t.Errorf("one more: %v", err)
 	}
 	all[5].Close()
+	if n := h.Watching(); n != maxWatchers-1 {
+		t.Errorf("%d watch", n)
+	}
 	if _, err := h.Watch(); err != nil {
 		t.Errorf("after one has ended: %v", err)
 	}

@@ -91,11 +91,6 @@ func (c *Client) Role(ctx context.Context, name string) (roles.Role, error) {
 	return get[roles.Role](ctx, c, "/v1/roles/"+url.PathEscape(name))
 }
 
-// Leases lists the current leases.
-func (c *Client) Leases(ctx context.Context) ([]LeaseView, error) {
-	return get[[]LeaseView](ctx, c, "/v1/leases")
-}
-
 // Doctor examines the server's set-up.
 func (c *Client) Doctor(ctx context.Context) ([]Finding, error) {
 	return get[[]Finding](ctx, c, "/v1/doctor")

@@ -95,7 +95,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		roles.Node{}, roles.Replacement{}, roles.Power{}, roles.Facts{}, roles.Inventory{}, roles.NIC{}, roles.Disk{},
 		roles.Boot{}, roles.Event{}, roles.PoolStatus{}, roles.SlotStatus{}, roles.Size{}, roles.Match{}, roles.Role{},
 		roles.VolumeMount{}, roles.Health{}, roles.HTTPCheck{}, roles.TCPCheck{}, roles.NTPCheck{}, roles.Change{},
-		roles.FieldChange{}, images.Image{}, images.Recipe{}, LeaseView{}, Finding{}, BuildLine{}, BuildProgress{},
+		roles.FieldChange{}, images.Image{}, images.Recipe{}, LeaseView{}, LeaseReport{}, LeaseLine{}, TracePacket{}, Finding{}, BuildLine{}, BuildProgress{},
 		roles.SMTPCheck{}, roles.IMAPCheck{}, roles.DNSCheck{}, roles.File{}, roles.SecretSpec{}, roles.Secret{},
 		roles.Rollout{}, roles.RolloutSlot{}, images.Diff{}, images.PackageChange{}, images.FileChange{}, images.Pruned{},
 		RolloutRequest{}, RestartRequest{}, SyncStatus{}, PruneRequest{}, Verification{}, Problem{}, SecretRequest{},

@@ -84,6 +84,9 @@ func (s *Server) routes() []route {
 		{"PUT", "/v1/secrets/{scope}/{of}/{name}", plain(s.setSecret)},
 		{"POST", "/v1/secrets/{scope}/{of}/{name}/rotate", plain(s.rotateSecret)},
 		{"GET", "/v1/leases", plain(s.listLeases)},
+		{"POST", "/v1/leases/{key}/release", plain(s.releaseLease)},
+		{"POST", importLeasesPath, plain(s.importLeases)},
+		{"GET", "/v1/trace", s.tracePackets},
 		{"GET", "/v1/events", s.listEvents},
 		{"POST", applyPath, plain(s.apply)},
 		{"GET", "/v1/export", s.export},
@@ -163,8 +166,11 @@ func readBody(w http.ResponseWriter, r *http.Request, rt route) error {
 		return nil // an archive is read as it comes
 	}
 	limit := int64(maxBody)
-	if rt.path == applyPath {
+	switch rt.path {
+	case applyPath:
 		limit = maxDeclaration
+	case importLeasesPath:
+		limit = maxLeaseFile
 	}
 	c := http.NewResponseController(w)
 	// A writer without deadlines (a test's recorder) has its body already.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"muster/images"
+	"muster/roles"
 )
 
 // Limits of the HTTP server. A machine that is slower is cut off.
@@ -41,6 +42,10 @@ type Server struct {
 	Import func(ctx context.Context, name string, recipe images.Recipe, progress func(BuildProgress)) (images.Image, error)
 	// Leases gives the current leases by address; nil means none.
 	Leases func(ctx context.Context) ([]LeaseView, error)
+	// Leasing changes leases; nil means that this server cannot.
+	Leasing Leasing
+	// Trace watches the DHCP packets of machines, of all where there are none; nil means that this server cannot.
+	Trace func(macs []roles.MAC) (Watch, error)
 	// Copies makes backups of storage pairs; nil means that this server cannot.
 	Copies Copies
 	// Doctor examines the running set-up; nil means that this server cannot.

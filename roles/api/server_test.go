@@ -209,7 +209,7 @@ func TestViewsOfTheServer(t *testing.T) {
 		},
 	}
 	c := client(t, s)
-	if v, err := c.Leases(t.Context()); err != nil || len(v) != 1 || v[0] != lease {
+	if v, err := c.Leases(t.Context(), LeaseQuery{}); err != nil || len(v) != 1 || v[0] != lease {
 		t.Errorf("Leases: %+v, %v", v, err)
 	}
 	if v, err := c.Doctor(t.Context()); err != nil || len(v) != 1 || v[0].Fix != "start it" {

@@ -29,13 +29,6 @@ func (s *Server) gather(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) listLeases(r *http.Request) (any, error) {
-	if s.Leases == nil {
-		return list[LeaseView](nil, nil)
-	}
-	return list(s.Leases(r.Context()))
-}
-
 func (s *Server) examine(r *http.Request) (any, error) {
 	if s.Doctor == nil {
 		return nil, fmt.Errorf("this server has no doctor: %w", fs.ErrNotExist)

@@ -10,10 +10,12 @@ import (
 
 // LeaseView is an address held by a MAC until a time.
 type LeaseView struct {
-	MAC      roles.MAC  `json:"mac"`
+	MAC      roles.MAC  `json:"mac,omitzero"`
 	Address  netip.Addr `json:"address"`
 	Hostname string     `json:"hostname,omitempty"`
 	Expires  time.Time  `json:"expires"`
+	// State is active, expired or declined. A declined address has no MAC.
+	State string `json:"state,omitempty"`
 }
 
 // Finding is what one of the doctor's checks found.

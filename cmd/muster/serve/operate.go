@@ -11,7 +11,6 @@ import (
 	"muster/dhcpd"
 	"muster/images"
 	"muster/images/nfs"
-	"muster/roles"
 	"muster/roles/api"
 )
 
@@ -31,17 +30,6 @@ func (s *server) importImage(ctx context.Context, name string, recipe images.Rec
 
 func (s *server) builder() builder {
 	return builder{s.catalog, s.library, s.path("cache"), s.Agent, s.log.With("service", "images")}
-}
-
-// leases lists the leases for the API.
-func (s *server) leases(context.Context) ([]api.LeaseView, error) {
-	var out []api.LeaseView
-	for _, l := range s.store.Leases().All() {
-		out = append(out, api.LeaseView{MAC: roles.MAC(l.MAC), Address: l.Addr, Hostname: l.Hostname, Expires: l.Expires})
-	}
-	out = append(out, s.leases6()...)
-	slices.SortFunc(out, func(a, b api.LeaseView) int { return a.Address.Compare(b.Address) })
-	return out, nil
 }
 
 // examine runs the doctor on this server.

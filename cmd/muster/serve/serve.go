@@ -22,6 +22,7 @@ import (
 	"muster/dhcpd/dhcp6"
 	"muster/dhcpd/lease"
 	"muster/dhcpd/radv"
+	"muster/dhcpd/trace"
 	"muster/httpboot"
 	"muster/images"
 	"muster/images/nfs"
@@ -52,6 +53,8 @@ type server struct {
 	log      *slog.Logger
 	networks []network
 	hosts    hosts
+	leases   Leases
+	trace    trace.Hub
 	metrics  *prometheus.Registry
 
 	store     *state.Store
@@ -185,7 +188,7 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.dhcp = &dhcpd.Server{
-		Policy: policy{s.registry, s.hosts}, Leases: s.store.Leases(), Commit: s.store.CommitLeases,
+		Policy: policy{s.registry, s.hosts}, Leases: s.store.Leases(),
 		FileURL:   func(r *dhcpd.Request, file string) string { return s.bootURL(r, "/nbp/"+file) },
 		ScriptURL: func(r *dhcpd.Request) string { return s.bootURL(r, "/ipxe") },
 		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
@@ -218,9 +221,10 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.api = &api.Server{
-		Rack: rack{s.registry, s.hosts}, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Leases: s.leases, Doctor: s.examine, Copies: s,
+		Rack: rack{s.registry, s.hosts}, Images: Images{s.catalog}, Build: s.build, Import: s.importImage, Doctor: s.examine, Copies: s,
 		Token: token, Gatherer: s.metrics, Version: s.Version, Started: time.Now(), Log: s.log.With("service", "api"), Metrics: s.metrics,
 	}
+	s.operators()
 	return nil
 }
 
