@@ -8,13 +8,18 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
 
-// batch answers what one read of a port gave. It is used again for the next one.
+// batch answers what one read of a port gave. It is used again for the next one, with all its memory.
 type batch struct {
+	pool     []Request // of which requests has those that are well-formed
 	requests []*Request
+	names    names
 	hosts    []Host
+	mine     []bool // which requests the policy has a say in
 	// now holds the answers that need no lease, later those that wait for the commit.
 	now, later []answer
+	change     change
 	out        []outgoing
+	arena      []byte    // of the packets in out
 	sent       []*answer // for each of out
 }
 
@@ -28,19 +33,19 @@ func (b *batch) run(ctx context.Context, s *Server, p port, in []datagram) {
 	s.mu.Unlock()
 	b.read(s, l, in)
 	b.ask(ctx, s)
-
 	s.mu.Lock()
-	b.decide(ctx, s, p)
+	b.decide(ctx, s, p, &l)
 	s.mu.Unlock()
 	b.tell(ctx, s, b.now)
 	b.tell(ctx, s, b.later)
 }
 
 // decide answers the requests in their order. s.mu must be held.
-func (b *batch) decide(ctx context.Context, s *Server, p port) {
-	now, l := s.now(), p.link()
+func (b *batch) decide(ctx context.Context, s *Server, p port, l *link) {
+	now := s.now()
 	s.offers.expire(now)
-	d := &round{Server: s, now: now, change: newChange(s.Leases)}
+	b.change.begin(s.Leases)
+	d := &round{Server: s, now: now, change: &b.change}
 	b.now, b.later = b.now[:0], b.later[:0]
 	for i, r := range b.requests {
 		if a := d.decide(r, b.hosts[i]); a.needsLease() {
@@ -50,12 +55,12 @@ func (b *batch) decide(ctx context.Context, s *Server, p port) {
 		}
 	}
 	b.send(s, p, b.now)
-	b.tap(s, &l, b.now)
+	b.tap(s, l, b.now)
 	if !d.empty() {
 		b.commit(ctx, d)
 	}
 	b.send(s, p, b.later)
-	b.tap(s, &l, b.later)
+	b.tap(s, l, b.later)
 }
 
 // tap shows answers to who traces: those that send has just sent, in b.out, and the silent.
@@ -88,22 +93,27 @@ func (a *answer) needsLease() bool {
 
 // read decodes the packets; broken ones are counted and forgotten.
 func (b *batch) read(s *Server, l link, in []datagram) {
+	if b.names == nil {
+		b.names = names{}
+	}
+	if len(b.pool) < len(in) {
+		b.pool = make([]Request, max(len(in), batchSize))
+	}
 	b.requests = b.requests[:0]
 	for i := range in {
-		d := &in[i]
+		d, r := &in[i], &b.pool[i]
 		if d.truncated {
 			s.metrics.drop(dropTruncated)
 			s.tapIn(&l, d, string(dropTruncated))
 			continue
 		}
-		r, err := parse(d.data)
-		if err != nil {
-			s.metrics.drop(err.(drop))
-			s.tapIn(&l, d, err.Error())
+		if why := r.parse(d.data, b.names); why != "" {
+			s.metrics.drop(why)
+			s.tapIn(&l, d, string(why))
 			continue
 		}
-		r.datagram = *d
-		s.locate(r, l, d.to)
+		r.datagram = d
+		s.locate(r, &l, d.to)
 		s.metrics.request(r.Type)
 		b.requests = append(b.requests, r)
 	}
@@ -111,23 +121,28 @@ func (b *batch) read(s *Server, l link, in []datagram) {
 
 // ask gets the policy's word for each request that may be answered, without holding any lock.
 func (b *batch) ask(ctx context.Context, s *Server) {
-	b.hosts = b.hosts[:0]
+	s.mu.Lock()
+	b.mine = b.mine[:0]
 	for _, r := range b.requests {
+		b.mine = append(b.mine, s.concerns(r))
+	}
+	s.mu.Unlock()
+	policy := s.policy()
+	b.hosts = b.hosts[:0]
+	for i, r := range b.requests {
 		var h Host
-		if s.concerns(r) {
-			h = s.policy().Host(ctx, r)
+		if b.mine[i] {
+			h = policy.Host(ctx, r)
 		}
 		b.hosts = append(b.hosts, h)
 	}
 }
 
-// concerns reports whether r is one that the policy has a say in.
+// concerns reports whether r is one that the policy has a say in. s.mu must be held.
 func (s *Server) concerns(r *Request) bool {
 	if r.Subnet == nil || r.probe() || r.Type == dhcpv4.MessageTypeDecline || r.Type == dhcpv4.MessageTypeRelease {
 		return false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	return !s.elsewhere(r)
 }
 
@@ -152,23 +167,29 @@ func (b *batch) commit(ctx context.Context, d *round) {
 
 // send sends the replies of answers. s.mu must be held.
 func (b *batch) send(s *Server, p port, answers []answer) {
-	b.out, b.sent = b.out[:0], b.sent[:0]
+	b.out, b.sent, b.arena = b.out[:0], b.sent[:0], b.arena[:0]
 	for i := range answers {
 		a := &answers[i]
 		if a.kind == dhcpv4.MessageTypeNone {
 			continue
 		}
-		data := a.build()
-		if data == nil {
+		start := len(b.arena)
+		frame, fits := a.build(append(b.arena, zeros[:ipSize]...))
+		if !fits {
 			*a = silence(a.req, dropTooLarge)
 			continue
 		}
+		b.arena = frame
+		frame = frame[start:len(frame):len(frame)]
 		to, raw := a.route()
-		o := outgoing{data: data, from: a.req.Server, to: to}
+		o := outgoing{data: frame[ipSize:], from: a.req.Server, to: to}
 		if raw {
-			o.raw = a.req.MAC
+			o.raw, o.frame = a.req.MAC, frame
 		}
 		b.out, b.sent = append(b.out, o), append(b.sent, a)
+	}
+	if len(b.out) == 0 {
+		return
 	}
 	for i, err := range p.send(b.out) {
 		if a := b.sent[i]; err != nil {

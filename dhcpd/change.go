@@ -13,10 +13,20 @@ type change struct {
 	puts    map[lease.MAC]lease.Lease
 	addrs   map[netip.Addr]lease.MAC // of puts
 	deletes map[lease.MAC]struct{}
+	// What lists gives.
+	putList    []lease.Lease
+	deleteList []lease.MAC
 }
 
-func newChange(t *lease.Table) *change {
-	return &change{t, map[lease.MAC]lease.Lease{}, map[netip.Addr]lease.MAC{}, map[lease.MAC]struct{}{}}
+// begin empties c for a batch of its own on t.
+func (c *change) begin(t *lease.Table) {
+	c.table = t
+	if c.puts == nil {
+		c.puts, c.addrs, c.deletes = map[lease.MAC]lease.Lease{}, map[netip.Addr]lease.MAC{}, map[lease.MAC]struct{}{}
+	}
+	clear(c.puts)
+	clear(c.addrs)
+	clear(c.deletes)
 }
 
 func (c *change) empty() bool { return len(c.puts)+len(c.deletes) == 0 }
@@ -64,14 +74,15 @@ func (c *change) delete(m lease.MAC) {
 	c.deletes[m] = struct{}{}
 }
 
-// lists gives the change as a commit takes it: deletes first, then puts.
+// lists gives the change as a commit takes it: deletes first, then puts. It is valid until begin.
 func (c *change) lists() (puts []lease.Lease, deletes []lease.MAC) {
-	puts = make([]lease.Lease, 0, len(c.puts))
+	puts, deletes = c.putList[:0], c.deleteList[:0]
 	for _, l := range c.puts {
 		puts = append(puts, l)
 	}
 	for m := range c.deletes {
 		deletes = append(deletes, m)
 	}
+	c.putList, c.deleteList = puts, deletes
 	return puts, deletes
 }

@@ -143,7 +143,7 @@ func readOffer(b []byte, xid dhcpv4.TransactionID) (Offer, bool) {
 		o.Server = addr(b[12:16])
 	}
 	if o.BootFile == "" {
-		o.BootFile = text(p, dhcpv4.OptionBootfileName)
+		o.BootFile = string(text(p.Options.Get(dhcpv4.OptionBootfileName)))
 	}
 	return o, true
 }

@@ -23,11 +23,8 @@ func TestEncode(t *testing.T) {
 		}
 	}
 	var order []byte
-	for code := range subOptions(b[headerSize:]) {
-		if code == 255 {
-			break
-		}
-		order = append(order, code)
+	for o := b[headerSize:]; o[0] != 255; o = o[2+int(o[1]):] {
+		order = append(order, o[0])
 	}
 	if d := cmp.Diff([]byte{53, 54, 51, 1, 3, 67, 67, 175, 82}, order[:9]); d != "" {
 		t.Errorf("order (-want +got):\n%s", d)

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"syscall"
 	"time"
-
-	"golang.org/x/net/ipv4"
 )
 
 // followEvery is how often a silent socket looks whether its interface is still there. A socket stays bound to
@@ -21,13 +20,18 @@ var (
 )
 
 // arm makes the next read of the socket end in time for follow, unless the socket was interrupted.
-func (c *socket) arm() (*ipv4.PacketConn, error) {
+// A server that is never silent looks as well.
+func (c *socket) arm() (syscall.RawConn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.interrupted {
 		return nil, os.ErrDeadlineExceeded
 	}
-	return c.pc, c.udp.SetReadDeadline(time.Now().Add(followEvery))
+	if c.armed {
+		return c.rc, nil
+	}
+	c.armed = true
+	return c.rc, c.udp.SetReadDeadline(time.Now().Add(followEvery))
 }
 
 // follow opens the sockets again when there is another interface of the name; until that can be served, it
@@ -56,7 +60,7 @@ func (c *socket) follow() error {
 		return os.ErrDeadlineExceeded
 	}
 	_, _ = c.udp.Close(), c.raw.close() // of an interface that is no more
-	c.udp, c.pc, c.raw, c.ifi = fresh.udp, fresh.pc, fresh.raw, fresh.ifi
+	c.udp, c.rc, c.raw, c.ifi = fresh.udp, fresh.rc, fresh.raw, fresh.ifi
 	c.addrs, c.checked, c.gone = fresh.addrs, fresh.checked, false
 	return errAgain
 }

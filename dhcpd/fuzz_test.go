@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"testing"
@@ -21,6 +22,7 @@ func FuzzRequest(f *testing.F) {
 		f.Add(p.ToBytes(), false)
 	}
 	f.Fuzz(func(t *testing.T, data []byte, unicast bool) {
+		agrees(t, data)
 		x := newFixture(t)
 		x.bind(mac(1))
 		x.sent = nil
@@ -43,6 +45,9 @@ func checkReply(t *testing.T, data []byte, o outgoing) {
 	reply, err := dhcpv4.FromBytes(o.data)
 	if err != nil {
 		t.Fatalf("the codec does not understand the reply: %v", err)
+	}
+	if !bytes.Equal(encode(reply), o.data) {
+		t.Error("the codec writes the reply otherwise")
 	}
 	if string(reply.TransactionID[:]) != string(data[4:8]) || string(reply.ClientHWAddr) != string(data[28:34]) {
 		t.Error("the reply belongs to another request")

@@ -26,8 +26,10 @@ type datagram struct {
 // outgoing is a packet that goes out.
 type outgoing struct {
 	data []byte
-	from netip.Addr
-	to   netip.AddrPort
+	// frame ends with data, after ipSize bytes that are free. It is set where raw is.
+	frame []byte
+	from  netip.Addr
+	to    netip.AddrPort
 	// raw is the MAC that it goes to without ARP; zero to let the kernel find it.
 	raw lease.MAC
 }
@@ -38,7 +40,7 @@ type port interface {
 	// read waits for packets and gives as many as there are, or none after a while. They are valid until the
 	// next read.
 	read() ([]datagram, error)
-	// send sends in order, and gives the errors of those that could not be sent.
+	// send sends all, and gives the errors of those that could not be sent. They are valid until the next send.
 	send([]outgoing) []error
 	// interrupt makes read return, now and ever after.
 	interrupt()
@@ -71,7 +73,7 @@ func (l *link) has(a netip.Addr) bool {
 // locate fills in where r came from: the subnets of its link and our address for it. A relay's address names
 // the subnet (RFC 2131 §4.3.1); else that of a machine which unicasts to us from behind a router, to renew;
 // else the addresses of the interface.
-func (s *Server) locate(r *Request, l link, to netip.Addr) {
+func (s *Server) locate(r *Request, l *link, to netip.Addr) {
 	r.Interface = l.name
 	r.Unicast = l.has(to)
 	by := r.Relay

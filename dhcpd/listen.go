@@ -71,7 +71,13 @@ func open(name string) (*socket, error) {
 		udp.Close()
 		return nil, explain(name, serverPort, err)
 	}
-	return newSocket(ifi, addrs, udp, raw), nil
+	c, err := newSocket(ifi, addrs, udp, raw)
+	if err != nil {
+		udp.Close()
+		_ = raw.close()
+		return nil, explain(name, serverPort, err)
+	}
+	return c, nil
 }
 
 // inspect finds an interface that DHCP can be spoken on.
@@ -114,7 +120,7 @@ func listenUDP(name string, port int) (*net.UDPConn, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
 		err := c.Control(func(fd uintptr) {
-			failed = unix.BindToDevice(int(fd), name)
+			failed = errors.Join(unix.BindToDevice(int(fd), name), unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_PKTINFO, 1))
 			// Without root (CAP_NET_ADMIN) the system's limit holds.
 			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)

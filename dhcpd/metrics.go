@@ -10,6 +10,10 @@ type metrics struct {
 	requests, replies, drops *prometheus.CounterVec
 	commitErrors             prometheus.Counter
 	batch, commit            prometheus.Histogram
+	// byType and answered are requests and replies by message type: to find a counter by its label costs as much as
+	// a whole reply.
+	byType, answered [9]prometheus.Counter
+	byReason         map[drop]prometheus.Counter
 }
 
 func newMetrics(s *Server) *metrics {
@@ -18,6 +22,7 @@ func newMetrics(s *Server) *metrics {
 		return f.NewCounterVec(prometheus.CounterOpts{Namespace: "muster", Subsystem: "dhcpd", Name: name, Help: help}, []string{label})
 	}
 	m := &metrics{
+		byReason: map[drop]prometheus.Counter{},
 		requests: counter("requests_total", "Well-formed packets of machines, by message type.", "type"),
 		replies:  counter("replies_total", "Packets that were sent, by message type.", "type"),
 		drops:    counter("drops_total", "Packets that got no answer, by reason.", "reason"),
@@ -27,6 +32,15 @@ func newMetrics(s *Server) *metrics {
 			Help: "Packets that were read at once.", Buckets: prometheus.ExponentialBuckets(1, 2, 8)}),
 		commit: f.NewHistogram(prometheus.HistogramOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "commit_seconds",
 			Help: "Time to make the leases of a batch durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 3, 11)}),
+	}
+	for _, t := range requestTypes {
+		m.byType[t] = m.requests.WithLabelValues(t.String())
+	}
+	for _, t := range []dhcpv4.MessageType{dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak} {
+		m.answered[t] = m.replies.WithLabelValues(t.String())
+	}
+	for _, d := range drops {
+		m.byReason[d] = m.drops.WithLabelValues(string(d))
 	}
 	for i := range s.Subnets {
 		n := &s.Subnets[i]
@@ -43,13 +57,13 @@ func newMetrics(s *Server) *metrics {
 	return m
 }
 
-func (m *metrics) drop(d drop)                  { m.drops.WithLabelValues(string(d)).Inc() }
-func (m *metrics) request(t dhcpv4.MessageType) { m.requests.WithLabelValues(t.String()).Inc() }
+func (m *metrics) drop(d drop)                  { m.byReason[d].Inc() }
+func (m *metrics) request(t dhcpv4.MessageType) { m.byType[t].Inc() }
 
 func (m *metrics) answer(a *answer) {
 	switch {
 	case a.kind != dhcpv4.MessageTypeNone:
-		m.replies.WithLabelValues(a.kind.String()).Inc()
+		m.answered[a.kind].Inc()
 	case a.why != "":
 		m.drop(drop(a.why))
 	}

@@ -2,32 +2,26 @@ package dhcpd
 
 import (
 	"bytes"
-	"fmt"
-	"iter"
-	"strings"
-
-	"github.com/insomniacslk/dhcp/dhcpv4"
+	"encoding/hex"
 )
 
-// text reads an option as text. Some clients count the closing zero byte of their C strings.
-func text(p *dhcpv4.DHCPv4, code dhcpv4.OptionCode) string {
-	return string(bytes.TrimRight(p.Options.Get(code), "\x00"))
-}
+// text is b without the closing zero byte of C strings, which some clients count.
+func text(b []byte) []byte { return bytes.TrimRight(b, "\x00") }
 
-// hostname is s if it is a host name as RFC 1123 §2.1 has them, of one or more labels; otherwise empty. What
+// hostname is b if it is a host name as RFC 1123 §2.1 has them, of one or more labels; otherwise empty. What
 // machines say goes into tables, zones and terminals.
-func hostname(s string) string {
-	if len(s) > 63 || strings.HasPrefix(s, "-") || strings.HasPrefix(s, ".") {
+func hostname(b []byte) string {
+	if len(b) == 0 || len(b) > 63 || b[0] == '-' || b[0] == '.' {
 		return ""
 	}
-	for _, c := range []byte(s) {
+	for _, c := range b {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.':
 		default:
 			return ""
 		}
 	}
-	return s
+	return string(b)
 }
 
 // machineID reads option 97: a type, which must be 0, and the UUID as SMBIOS keeps it, its first three fields
@@ -40,26 +34,19 @@ func machineID(b []byte) string {
 	if bytes.Count(u, []byte{0}) == 16 || bytes.Count(u, []byte{0xff}) == 16 {
 		return "" // not set by the manufacturer
 	}
-	return fmt.Sprintf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%x-%x",
-		u[3], u[2], u[1], u[0], u[5], u[4], u[7], u[6], u[8:10], u[10:])
+	u = []byte{u[3], u[2], u[1], u[0], u[5], u[4], u[7], u[6], u[8], u[9], u[10], u[11], u[12], u[13], u[14], u[15]}
+	var s [36]byte
+	for at := 0; len(u) > 0; { // the groups are of 8, 4, 4, 4 and 12 digits
+		if at == 8 || at == 13 || at == 18 || at == 23 {
+			s[at] = '-'
+			at++
+		}
+		hex.Encode(s[at:], u[:1])
+		at, u = at+2, u[1:]
+	}
+	return string(s[:])
 }
 
 // isIPXE recognises iPXE by its user class, which it sends without the length bytes of RFC 3004 §4 (with them
-// is understood as well), or by its own encapsulated options (175).
-func isIPXE(p *dhcpv4.DHCPv4) bool {
-	class := text(p, dhcpv4.OptionUserClassInformation)
-	return class == "iPXE" || class == "\x04iPXE" || p.Options.Has(dhcpv4.OptionEtherboot)
-}
-
-// subOptions iterates over the sub-options of an encapsulating option, and stops at the first broken one.
-func subOptions(b []byte) iter.Seq2[byte, []byte] {
-	return func(yield func(byte, []byte) bool) {
-		for len(b) >= 2 && len(b) >= 2+int(b[1]) {
-			n := 2 + int(b[1])
-			if !yield(b[0], b[2:n]) {
-				return
-			}
-			b = b[n:]
-		}
-	}
-}
+// is understood as well).
+func isIPXE(class string) bool { return class == "iPXE" || class == "\x04iPXE" }

@@ -2,9 +2,12 @@ package dhcpd
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"muster/dhcpd/lease"
 )
 
 // raw sends IP packets to a MAC, without ARP: a machine does not answer for an address that it has only been
@@ -12,6 +15,8 @@ import (
 type raw struct {
 	fd      int
 	ifindex int
+	out     *vector
+	at      []int     // the index of each packet of out
 	once    sync.Once // closes fd
 }
 
@@ -23,13 +28,33 @@ func openRaw(ifindex int) (*raw, error) {
 	}
 	// It must take a batch at once. Without root (CAP_NET_ADMIN) the system's limit holds.
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2<<20)
-	return &raw{fd: fd, ifindex: ifindex}, nil
+	return &raw{fd: fd, ifindex: ifindex, out: newVector(true)}, nil
 }
 
-func (r *raw) send(o outgoing) error {
-	to := unix.SockaddrLinklayer{Ifindex: r.ifindex, Protocol: bigEndian(unix.ETH_P_IP), Halen: uint8(len(o.raw))}
-	copy(to.Addr[:], o.raw[:])
-	return unix.Sendto(r.fd, ipPacket(o, serverPort), 0, &to)
+// send sends those of out that go to a MAC, and notes the errors of those that could not be sent.
+func (r *raw) send(out []outgoing, errs []error) {
+	v := r.out
+	v.fill = 0
+	r.at = r.at[:0]
+	for i := range out {
+		if o := &out[i]; o.raw != (lease.MAC{}) {
+			wrap(o.frame, o.from, o.to, serverPort)
+			v.addRaw(o.frame, o.raw, r.ifindex)
+			r.at = append(r.at, i)
+		}
+	}
+	for at := r.at; len(at) > 0; {
+		if !v.call(unix.SYS_SENDMMSG, uintptr(r.fd)) {
+			v.n, v.err = 0, unix.EAGAIN // its buffer holds several batches
+		}
+		n := v.n
+		if n == 0 { // it is about the first of them
+			errs[at[0]] = v.err
+			n = 1
+		}
+		at = at[n:]
+		v.skip(n)
+	}
 }
 
 func (r *raw) close() (err error) {
@@ -37,12 +62,15 @@ func (r *raw) close() (err error) {
 	return err
 }
 
-// ipPacket wraps o into UDP (RFC 768) and IPv4 (RFC 791).
-func ipPacket(o outgoing, fromPort uint16) []byte {
-	const ip, udp = 20, 8
-	b := make([]byte, ip+udp+len(o.data))
-	src, dst := o.from.As4(), o.to.Addr().As4()
+// ipSize is what wrap needs before the data.
+const ipSize = 20 + 8
+
+// wrap writes the headers of UDP (RFC 768) and IPv4 (RFC 791) in front of what b holds from ipSize on.
+func wrap(b []byte, from netip.Addr, to netip.AddrPort, fromPort uint16) {
+	const ip = 20
+	src, dst := from.As4(), to.Addr().As4()
 	put := binary.BigEndian.PutUint16
+	clear(b[:ipSize])
 	b[0] = 4<<4 | ip/4
 	put(b[2:], uint16(len(b)))
 	b[6] = 0x40 // don't fragment
@@ -54,15 +82,20 @@ func ipPacket(o outgoing, fromPort uint16) []byte {
 
 	u := b[ip:]
 	put(u, fromPort)
-	put(u[2:], o.to.Port())
+	put(u[2:], to.Port())
 	put(u[4:], uint16(len(u)))
-	copy(u[udp:], o.data)
 	// The pseudo header is the addresses, the protocol and the length.
 	check := ^sum(uint32(unix.IPPROTO_UDP)+uint32(len(u))+uint32(sum(0, b[12:20])), u)
 	if check == 0 {
 		check = 0xffff // 0 would mean that there is none
 	}
 	put(u[6:], check)
+}
+
+// ipPacket wraps a copy of o.
+func ipPacket(o outgoing, fromPort uint16) []byte {
+	b := append(make([]byte, ipSize, ipSize+len(o.data)), o.data...)
+	wrap(b, o.from, o.to, fromPort)
 	return b
 }
 

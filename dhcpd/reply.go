@@ -2,12 +2,9 @@ package dhcpd
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
-	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/insomniacslk/dhcp/iana"
 )
 
 // answer is what was decided about one request; it holds all that the reply says.
@@ -29,102 +26,113 @@ const (
 	ipUDPHeader = 20 + 8
 )
 
-// build makes the reply to a.req (RFC 2131 §4.3.1 table 3). It returns nil if what must be said does not fit
-// into what the machine accepts.
-func (a *answer) build() []byte {
-	r := a.req
-	p := &dhcpv4.DHCPv4{
-		OpCode:         dhcpv4.OpcodeBootReply,
-		HWType:         iana.HWTypeEthernet,
-		TransactionID:  r.packet.TransactionID,
-		Flags:          r.packet.Flags,
-		GatewayIPAddr:  r.packet.GatewayIPAddr,
-		ClientHWAddr:   r.packet.ClientHWAddr,
-		ClientIPAddr:   net.IPv4zero,
-		YourIPAddr:     net.IPv4zero,
-		ServerIPAddr:   net.IPv4zero,
-		ServerHostName: "",
-		Options:        dhcpv4.Options{},
+// build appends the reply to a.req to b (RFC 2131 §4.3.1 table 3). ok is false, and b as it was, if what must be
+// said does not fit into what the machine accepts.
+func (a *answer) build(b []byte) (_ []byte, ok bool) {
+	limit := minMessage
+	if v := a.req.get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
+		limit = max(limit, int(binary.BigEndian.Uint16(v)))
 	}
-	set := func(code dhcpv4.OptionCode, v ...byte) { p.Options[code.Code()] = v }
-	set(dhcpv4.OptionDHCPMessageType, byte(a.kind))
-	set(dhcpv4.OptionServerIdentifier, r.Server.AsSlice()...)
-	a.echo(set)
-	if a.kind == dhcpv4.MessageTypeNak {
-		if r.Relay.IsValid() {
-			p.SetBroadcast() // RFC 2131 §4.3.2: the relay must not unicast it to an address that is wrong
+	limit -= ipUDPHeader
+	w := writer{answer: a, start: len(b)}
+	out := w.reply(b)
+	for _, c := range expendable {
+		if len(out)-w.start <= limit {
+			break
 		}
-		set(dhcpv4.OptionMessage, []byte(a.why)...)
-		return a.fit(p)
+		w.without.add(c.Code())
+		out = w.reply(out[:w.start])
 	}
-	if a.kind == dhcpv4.MessageTypeAck {
-		p.ClientIPAddr = r.packet.ClientIPAddr
-	}
-	if a.addr.IsValid() {
-		p.YourIPAddr = a.addr.AsSlice()
-		a.times(set)
-	}
-	a.parameters(set)
-	if a.file != "" {
-		a.boot(p, set)
-	}
-	return a.fit(p)
+	return out, len(out)-w.start <= limit
 }
 
-type setter func(code dhcpv4.OptionCode, v ...byte)
+// expendable are the options to leave out, in this order, when an answer is too large for the machine.
+var expendable = [...]dhcpv4.OptionCode{
+	dhcpv4.OptionTFTPServerName, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionMessage,
+	dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
+	dhcpv4.OptionDomainName, dhcpv4.OptionHostName, dhcpv4.OptionDomainNameServer,
+}
 
-// echo gives back what the client and the relay want to see again: RFC 6842 §3, RFC 3046 §2.2, and the
-// machine identifier, without which PXE ROMs do not take an answer for theirs (PXE 2.1 §2.2.3).
-func (a *answer) echo(set setter) {
-	codes := []dhcpv4.OptionCode{dhcpv4.OptionClientIdentifier, dhcpv4.OptionRelayAgentInformation}
-	if a.req.PXE || a.req.HTTP {
-		codes = append(codes, dhcpv4.OptionClientMachineIdentifier)
+// options writes all that the reply says. Options come in the order of their codes, but for those that come first, and
+// relay agent information last (RFC 3046 §2.1): RFC 2131 has no order, but there is firmware that looks for the
+// message type where the common servers have it.
+func (w *writer) options() {
+	r, server := w.req, w.req.Server.As4()
+	w.put(dhcpv4.OptionDHCPMessageType, byte(w.kind))
+	w.put(dhcpv4.OptionServerIdentifier, server[:]...)
+	nak := w.kind == dhcpv4.MessageTypeNak
+	boots := w.file != ""
+	if w.addr.IsValid() {
+		w.seconds(dhcpv4.OptionIPAddressLeaseTime, w.subnet.lease())
 	}
-	for _, c := range codes {
-		if v := a.req.packet.Options.Get(c); len(v) > 0 {
-			set(c, v...)
-		}
+	if !nak {
+		w.parameters()
+	}
+	if boots && r.PXE {
+		w.put(dhcpv4.OptionVendorSpecificInformation, pxeDiscoveryControl...)
+	}
+	if nak {
+		w.text(dhcpv4.OptionMessage, w.why)
+	}
+	if w.addr.IsValid() {
+		w.times()
+	}
+	switch {
+	case boots && r.PXE:
+		w.text(dhcpv4.OptionClassIdentifier, "PXEClient")
+	case boots && r.HTTP:
+		// UEFI 2.10 §24.7.3.1: an answer without it is not for HTTP boot.
+		w.text(dhcpv4.OptionClassIdentifier, "HTTPClient")
+	}
+	w.echo(dhcpv4.OptionClientIdentifier) // RFC 6842 §3
+	if boots {
+		w.boot(server)
+	}
+	if r.PXE || r.HTTP {
+		// Without it PXE ROMs do not take an answer for theirs (PXE 2.1 §2.2.3).
+		w.echo(dhcpv4.OptionClientMachineIdentifier)
+	}
+	if boots && r.IPXE && r.wants(dhcpv4.OptionEtherboot) {
+		w.put(dhcpv4.OptionEtherboot, ipxeNoProxy...)
+	}
+	w.echo(dhcpv4.OptionRelayAgentInformation) // RFC 3046 §2.2
+}
+
+// times says when to renew: at a half, and at seven eighths from anybody, which are the client's defaults as well (RFC
+// 2131 §4.4.5).
+func (w *writer) times() {
+	l := w.subnet.lease()
+	if w.req.wants(dhcpv4.OptionRenewTimeValue) {
+		w.seconds(dhcpv4.OptionRenewTimeValue, l/2)
+	}
+	if w.req.wants(dhcpv4.OptionRebindingTimeValue) {
+		w.seconds(dhcpv4.OptionRebindingTimeValue, l*7/8)
 	}
 }
 
-// times says how long the address is the machine's. Renewal at a half and rebinding at seven eighths are the
-// client's defaults as well (RFC 2131 §4.4.5).
-func (a *answer) times(set setter) {
-	l := a.subnet.lease()
-	set(dhcpv4.OptionIPAddressLeaseTime, seconds(l)...)
-	if a.req.wants(dhcpv4.OptionRenewTimeValue) {
-		set(dhcpv4.OptionRenewTimeValue, seconds(l/2)...)
-	}
-	if a.req.wants(dhcpv4.OptionRebindingTimeValue) {
-		set(dhcpv4.OptionRebindingTimeValue, seconds(l*7/8)...)
-	}
-}
-
-func seconds(d time.Duration) []byte {
-	return binary.BigEndian.AppendUint32(nil, uint32(min(d/time.Second, 1<<32-2)))
-}
-
-// parameters sets what the machine asked for and its subnet has.
-func (a *answer) parameters(set setter) {
-	n := a.subnet
-	ask := func(code dhcpv4.OptionCode, v ...byte) {
-		if len(v) > 0 && a.req.wants(code) {
-			set(code, v...)
-		}
-	}
+// parameters says what the machine asked for and its subnet has.
+func (w *writer) parameters() {
+	n, r := w.subnet, w.req
 	mask, broadcast := n.mask(), n.broadcast().As4()
-	ask(dhcpv4.OptionSubnetMask, mask[:]...)
-	ask(dhcpv4.OptionBroadcastAddress, broadcast[:]...)
-	if n.Router.IsValid() {
-		ask(dhcpv4.OptionRouter, n.Router.AsSlice()...)
+	if r.wants(dhcpv4.OptionSubnetMask) {
+		w.put(dhcpv4.OptionSubnetMask, mask[:]...)
 	}
-	var dns []byte
-	for _, d := range n.DNS {
-		dns = append(dns, d.AsSlice()...)
+	if n.Router.IsValid() && r.wants(dhcpv4.OptionRouter) {
+		router := n.Router.As4()
+		w.put(dhcpv4.OptionRouter, router[:]...)
 	}
-	ask(dhcpv4.OptionDomainNameServer, dns...)
-	ask(dhcpv4.OptionDomainName, []byte(n.Domain)...)
-	ask(dhcpv4.OptionHostName, []byte(a.host.Hostname)...)
+	if len(n.DNS) > 0 && r.wants(dhcpv4.OptionDomainNameServer) {
+		w.addrs(dhcpv4.OptionDomainNameServer, n.DNS)
+	}
+	if w.host.Hostname != "" && r.wants(dhcpv4.OptionHostName) {
+		w.text(dhcpv4.OptionHostName, w.host.Hostname)
+	}
+	if n.Domain != "" && r.wants(dhcpv4.OptionDomainName) {
+		w.text(dhcpv4.OptionDomainName, n.Domain)
+	}
+	if r.wants(dhcpv4.OptionBroadcastAddress) {
+		w.put(dhcpv4.OptionBroadcastAddress, broadcast[:]...)
+	}
 }
 
 // The sub-options that keep clients from looking for another boot server.
@@ -139,56 +147,19 @@ var (
 
 // boot says what to load and from where: in the fixed fields, which every ROM reads, and in the options 66
 // and 67 for those that ask for them.
-func (a *answer) boot(p *dhcpv4.DHCPv4, set setter) {
-	r := a.req
-	server := r.Server.String()
-	p.ServerIPAddr = r.Server.AsSlice()
-	p.ServerHostName = server
-	if len(a.file) < 128 {
-		p.BootFileName = a.file
-	}
-	if r.HTTP || p.BootFileName == "" || r.wants(dhcpv4.OptionBootfileName) {
-		set(dhcpv4.OptionBootfileName, []byte(a.file)...)
+func (w *writer) boot(server [4]byte) {
+	r, fixed := w.req, w.b[w.start:]
+	copy(fixed[atSIADDR:], server[:])
+	name := r.Server.AppendTo(w.name[:0])
+	copy(fixed[atSNAME:], name)
+	fits := len(w.file) < atCookie-atFile
+	if fits {
+		copy(fixed[atFile:], w.file)
 	}
 	if r.wants(dhcpv4.OptionTFTPServerName) {
-		set(dhcpv4.OptionTFTPServerName, []byte(server)...)
+		w.put(dhcpv4.OptionTFTPServerName, name...)
 	}
-	switch {
-	case r.PXE:
-		set(dhcpv4.OptionClassIdentifier, []byte("PXEClient")...)
-		set(dhcpv4.OptionVendorSpecificInformation, pxeDiscoveryControl...)
-	case r.HTTP:
-		// UEFI 2.10 §24.7.3.1: an answer without it is not for HTTP boot.
-		set(dhcpv4.OptionClassIdentifier, []byte("HTTPClient")...)
-	case r.IPXE && r.wants(dhcpv4.OptionEtherboot):
-		set(dhcpv4.OptionEtherboot, ipxeNoProxy...)
+	if r.HTTP || !fits || r.wants(dhcpv4.OptionBootfileName) {
+		w.text(dhcpv4.OptionBootfileName, w.file)
 	}
-}
-
-// expendable are the options to leave out, in this order, when an answer is too large for the machine.
-var expendable = []dhcpv4.OptionCode{
-	dhcpv4.OptionTFTPServerName, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionMessage,
-	dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
-	dhcpv4.OptionDomainName, dhcpv4.OptionHostName, dhcpv4.OptionDomainNameServer,
-}
-
-// fit encodes p into the size that the machine accepts (option 57, RFC 2132 §9.10).
-func (a *answer) fit(p *dhcpv4.DHCPv4) []byte {
-	limit := minMessage
-	if v := a.req.packet.Options.Get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
-		limit = max(limit, int(binary.BigEndian.Uint16(v)))
-	}
-	limit -= ipUDPHeader
-	b := encode(p)
-	for _, c := range expendable {
-		if len(b) <= limit {
-			break
-		}
-		delete(p.Options, c.Code())
-		b = encode(p)
-	}
-	if len(b) > limit {
-		return nil
-	}
-	return b
 }

@@ -1,11 +1,9 @@
 package dhcpd
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -14,7 +12,8 @@ import (
 	"muster/dhcpd/lease"
 )
 
-// Request is one packet of a machine, decoded. It must not be changed.
+// Request is one packet of a machine, decoded. It must not be changed, and not be kept: it is used again for another
+// one. What its fields hold may be kept, Archs as a copy.
 type Request struct {
 	// MAC is the machine's hardware address (chaddr), which names it.
 	MAC lease.MAC
@@ -58,9 +57,10 @@ type Request struct {
 
 	// subnets are all of the link that the machine is on; Subnet is the first.
 	subnets []*Subnet
-	packet  *dhcpv4.DHCPv4
-	// datagram is what it was read from. Its data is valid only while its batch is answered.
-	datagram datagram
+	archs   [4]uint16 // what Archs is of, mostly
+	// msg and datagram are valid only while the batch is answered.
+	msg
+	datagram *datagram
 }
 
 // Arch is the first of Archs; 0 (x86 BIOS) if the machine told none, as RFC 4578 clients of old do.
@@ -80,8 +80,6 @@ func (r *Request) probe() bool {
 // drop is the reason why a packet gets no answer, as the metrics count it.
 type drop string
 
-func (d drop) Error() string { return string(d) }
-
 // The reasons for silence.
 const (
 	dropMalformed drop = "malformed"    // not a DHCP packet
@@ -100,60 +98,60 @@ const (
 	dropSend      drop = "send"         // the answer could not be sent
 )
 
-// parse decodes a packet. Its error is a drop.
-func parse(b []byte) (*Request, error) {
-	p, err := dhcpv4.FromBytes(b)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		// Some ROMs leave out the End option.
-		p, err = dhcpv4.FromBytes(append(b[:len(b):len(b)], byte(dhcpv4.OptionEnd.Code())))
-	}
+// drops are all of them.
+var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardware, dropSubnet, dropIgnored, dropOther, dropFull,
+	dropCommit, dropNotHolder, dropNoAddress, dropTooLarge, dropSend}
+
+// requestTypes are what machines send.
+var requestTypes = []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDecline,
+	dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeInform}
+
+// parse reads a packet into r; it gives the reason if that is not to be answered. names keeps what many machines say alike.
+func (r *Request) parse(b []byte, names names) drop {
+	*r = Request{subnets: r.subnets[:0]}
+	m := &r.msg
 	switch {
-	case err != nil:
-		return nil, dropMalformed
-	case p.OpCode != dhcpv4.OpcodeBootRequest:
-		return nil, dropReply
-	case p.HWType != iana.HWTypeEthernet || len(p.ClientHWAddr) != len(lease.MAC{}):
-		return nil, dropHardware
+	case !m.read(b):
+		return dropMalformed
+	case b[0] != byte(dhcpv4.OpcodeBootRequest):
+		return dropReply
+	case b[atHTYPE] != byte(iana.HWTypeEthernet) || b[atHLEN] != byte(len(r.MAC)):
+		return dropHardware
 	}
-	r := &Request{
-		MAC:         lease.MAC(p.ClientHWAddr),
-		XID:         p.TransactionID,
-		VendorClass: text(p, dhcpv4.OptionClassIdentifier),
-		UserClass:   text(p, dhcpv4.OptionUserClassInformation),
-		Hostname:    hostname(text(p, dhcpv4.OptionHostName)),
-		UUID:        machineID(p.Options.Get(dhcpv4.OptionClientMachineIdentifier)),
-		Relay:       addr(p.GatewayIPAddr),
-		Client:      addr(p.ClientIPAddr),
-		Requested:   addr(p.Options.Get(dhcpv4.OptionRequestedIPAddress)),
-		ServerID:    addr(p.Options.Get(dhcpv4.OptionServerIdentifier)),
-		Broadcast:   p.IsBroadcast(),
-		packet:      p,
-	}
+	copy(r.MAC[:], b[atCHADDR:])
+	copy(r.XID[:], b[atXID:])
 	if r.MAC.Group() || r.MAC == (lease.MAC{}) {
-		return nil, dropHardware
+		return dropHardware
 	}
-	t := p.Options.Get(dhcpv4.OptionDHCPMessageType)
+	t := m.get(dhcpv4.OptionDHCPMessageType)
 	if len(t) != 1 {
-		return nil, dropBOOTP
+		return dropBOOTP
 	}
-	switch r.Type = dhcpv4.MessageType(t[0]); r.Type {
-	case dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDecline,
-		dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeInform:
-	default:
-		return nil, dropReply
+	if r.Type = dhcpv4.MessageType(t[0]); !slices.Contains(requestTypes, r.Type) {
+		return dropReply
 	}
-	r.readClient()
-	r.readRelay()
-	return r, nil
+	r.Broadcast = b[atFlags]&0x80 != 0
+	r.Client, r.Relay = addr(b[atCIADDR:atYIADDR]), addr(b[atGIADDR:atCHADDR])
+	r.Requested = addr(m.get(dhcpv4.OptionRequestedIPAddress))
+	r.ServerID = addr(m.get(dhcpv4.OptionServerIdentifier))
+	r.readClient(names)
+	r.readRelay(names)
+	return ""
 }
 
 // readClient finds out which program of the machine is speaking.
-func (r *Request) readClient() {
-	for b := r.packet.Options.Get(dhcpv4.OptionClientSystemArchitectureType); len(b) >= 2; b = b[2:] {
+func (r *Request) readClient(names names) {
+	m := &r.msg
+	r.VendorClass = names.get(text(m.get(dhcpv4.OptionClassIdentifier)))
+	r.UserClass = names.get(text(m.get(dhcpv4.OptionUserClassInformation)))
+	r.Hostname = hostname(text(m.get(dhcpv4.OptionHostName)))
+	r.UUID = machineID(m.get(dhcpv4.OptionClientMachineIdentifier))
+	r.Archs = r.archs[:0]
+	for b := m.get(dhcpv4.OptionClientSystemArchitectureType); len(b) >= 2; b = b[2:] {
 		r.Archs = append(r.Archs, uint16(b[0])<<8|uint16(b[1]))
 	}
 	switch {
-	case isIPXE(r.packet):
+	case isIPXE(r.UserClass) || m.carries(dhcpv4.OptionEtherboot):
 		r.IPXE = true
 	case strings.HasPrefix(r.VendorClass, "HTTPClient"):
 		r.HTTP = true
@@ -167,40 +165,47 @@ func (r *Request) readClient() {
 		var a uint16
 		_, class, _ := strings.Cut(r.VendorClass, ":Arch:")
 		if _, err := fmt.Sscanf(class, "%05d", &a); err == nil {
-			r.Archs = []uint16{a}
+			r.Archs = append(r.Archs, a)
 		}
 	}
 }
 
-func (r *Request) readRelay() {
-	for code, v := range subOptions(r.packet.Options.Get(dhcpv4.OptionRelayAgentInformation)) {
-		switch code {
+func (r *Request) readRelay(names names) {
+	for b := r.msg.get(dhcpv4.OptionRelayAgentInformation); len(b) >= 2 && len(b) >= 2+int(b[1]); b = b[2+int(b[1]):] {
+		v := b[2 : 2+int(b[1])]
+		switch b[0] {
 		case 1:
-			r.Circuit = string(v)
+			r.Circuit = names.get(v)
 		case 2:
-			r.Remote = string(v)
+			r.Remote = names.get(v)
 		}
 	}
 }
 
-// wants reports whether the machine asked for an option (option 55, RFC 2132 §9.8). One that has no such
-// list wants everything.
-func (r *Request) wants(code dhcpv4.OptionCode) bool {
-	list := r.packet.Options.Get(dhcpv4.OptionParameterRequestList)
-	if list == nil {
-		return true
+// names holds each text that machines say once: a rack is full of the same vendor classes and circuits.
+type names map[string]string
+
+// maxNames bounds it: from a client that makes them up it starts anew.
+const maxNames = 1024
+
+func (n names) get(b []byte) string {
+	if len(b) == 0 {
+		return ""
 	}
-	for _, c := range list {
-		if c == code.Code() {
-			return true
+	s, ok := n[string(b)]
+	if !ok {
+		if len(n) >= maxNames {
+			clear(n)
 		}
+		s = string(b)
+		n[s] = s
 	}
-	return false
+	return s
 }
 
-// addr is ip as a value; zero if it is not an address or 0.0.0.0.
-func addr(ip net.IP) netip.Addr {
-	a, ok := netip.AddrFromSlice(ip)
+// addr is b as an address; zero if it is none or 0.0.0.0.
+func addr(b []byte) netip.Addr {
+	a, ok := netip.AddrFromSlice(b)
 	if a = a.Unmap(); !ok || !a.Is4() || a.IsUnspecified() {
 		return netip.Addr{}
 	}

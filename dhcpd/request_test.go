@@ -52,11 +52,11 @@ func TestParse(t *testing.T) {
 		{"broken address", option(dhcpv4.OptionRequestedIPAddress, 1, 2, 3), none},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := parse(discover(mac(1), tt.mod).ToBytes())
-			if err != nil {
-				t.Fatal(err)
+			var got Request
+			if why := got.parse(discover(mac(1), tt.mod).ToBytes(), names{}); why != "" {
+				t.Fatal(why)
 			}
-			if d := cmp.Diff(tt.want, *got, cmpopts.IgnoreUnexported(Request{}), cmpopts.EquateComparable(netip.Addr{})); d != "" {
+			if d := cmp.Diff(tt.want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Request{}), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 				t.Errorf("request (-want +got):\n%s", d)
 			}
 		})
@@ -80,18 +80,19 @@ func TestLocate(t *testing.T) {
 		{"rebinding", renewing(mac(1), ip("10.78.0.5")), limitedBroadcast, "10.77.0.0/24", "10.77.0.1"},
 		{"destination not known", discover(mac(1)), netip.Addr{}, "10.77.0.0/24", "10.77.0.1"},
 	} {
-		r, err := parse(tt.in.ToBytes())
-		if err != nil {
-			t.Fatal(err)
+		r := new(Request)
+		if why := r.parse(tt.in.ToBytes(), names{}); why != "" {
+			t.Fatal(why)
 		}
-		f.locate(r, l, tt.to)
+		f.locate(r, &l, tt.to)
 		if r.Subnet.prefix() != tt.subnet || r.Server != ip(tt.server) || r.Interface != "eth1" {
 			t.Errorf("%s: subnet %q, server %s on %s, want %q, %s", tt.name, r.Subnet.prefix(), r.Server, r.Interface, tt.subnet, tt.server)
 		}
 	}
 	l.addrs = nil
-	r, _ := parse(discover(mac(1)).ToBytes())
-	if f.locate(r, l, limitedBroadcast); r.Subnet != nil {
+	r := new(Request)
+	r.parse(discover(mac(1)).ToBytes(), names{})
+	if f.locate(r, &l, limitedBroadcast); r.Subnet != nil {
 		t.Error("an interface that lost its address serves a subnet")
 	}
 }

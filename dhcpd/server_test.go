@@ -43,12 +43,19 @@ func newFixture(t *testing.T) *fixture {
 	f.Server = &Server{
 		Subnets:   []Subnet{rackNet, remoteNet},
 		Now:       func() time.Time { return f.clock },
-		Observe:   func(e Event) { f.events = append(f.events, e) },
+		Observe:   func(e Event) { e.Request = e.Request.clone(); f.events = append(f.events, e) },
 		FileURL:   func(r *Request, file string) string { return fmt.Sprintf("http://%s:8080/boot/%s", r.Server, file) },
 		ScriptURL: func(r *Request) string { return fmt.Sprintf("http://%s:8080/ipxe?mac=%s", r.Server, r.MAC) },
 	}
 	f.init()
 	return f
+}
+
+// clone is r as it may be kept.
+func (r *Request) clone() *Request {
+	c := *r
+	c.Archs, c.msg, c.datagram = slices.Clone(r.Archs), msg{}, nil
+	return &c
 }
 
 // The fixture is its own port: eth1 with the server's address.
@@ -59,7 +66,10 @@ func (f *fixture) read() ([]datagram, error) { return nil, net.ErrClosed }
 func (f *fixture) interrupt()                {}
 func (f *fixture) close() error              { return nil }
 func (f *fixture) send(out []outgoing) []error {
-	f.sent = append(f.sent, slices.Clone(out)...)
+	for _, o := range out {
+		o.data, o.frame = slices.Clone(o.data), slices.Clone(o.frame) // they are used again
+		f.sent = append(f.sent, o)
+	}
 	errs := make([]error, len(out))
 	for i := range errs {
 		errs[i] = f.broken

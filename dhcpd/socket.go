@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"muster/dhcpd/lease"
@@ -31,27 +31,38 @@ type socket struct {
 	addrs   []netip.Prefix
 	checked time.Time // when addrs were read
 
-	in   []ipv4.Message
-	got  []datagram
-	gone bool // follow has told that the interface is gone
+	in, out *vector
+	bufs    [][]byte // of in
+	got     []datagram
+	errs    []error
+	recv    func(fd uintptr) bool
+	write   func(fd uintptr) bool
+	armed   bool // the read deadline is set
+	gone    bool // follow has told that the interface is gone
 
 	mu          sync.Mutex // guards what follows against interrupt and close; the rest is the reader's
 	udp         *net.UDPConn
-	pc          *ipv4.PacketConn
+	rc          syscall.RawConn // of udp
 	raw         *raw
 	interrupted bool
 }
 
-func newSocket(ifi *net.Interface, addrs []netip.Prefix, udp *net.UDPConn, raw *raw) *socket {
-	c := &socket{ifi: ifi, addrs: addrs, checked: time.Now(), udp: udp, raw: raw, pc: ipv4.NewPacketConn(udp)}
-	c.in = make([]ipv4.Message, batchSize)
-	for i := range c.in {
-		c.in[i].Buffers = [][]byte{make([]byte, packetSize)}
-		c.in[i].OOB = ipv4.NewControlMessage(ipv4.FlagDst | ipv4.FlagInterface)
+func newSocket(ifi *net.Interface, addrs []netip.Prefix, udp *net.UDPConn, raw *raw) (*socket, error) {
+	rc, err := udp.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
-	// It fails on a closed socket only, and then reading does too.
-	_ = c.pc.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
-	return c
+	c := &socket{ifi: ifi, addrs: addrs, checked: time.Now(), udp: udp, rc: rc, raw: raw, in: newVector(false), out: newVector(false)}
+	room := make([]byte, batchSize*packetSize)
+	for i := range batchSize {
+		b := room[i*packetSize : (i+1)*packetSize : (i+1)*packetSize]
+		c.bufs = append(c.bufs, b)
+		c.in.payload(i, b)
+	}
+	// Made once, because a function that is made for each call is garbage after it.
+	c.recv = func(fd uintptr) bool { return c.in.call(unix.SYS_RECVMMSG, fd) }
+	c.write = func(fd uintptr) bool { return c.out.call(unix.SYS_SENDMMSG, fd) }
+	return c, nil
 }
 
 func (c *socket) link() link {
@@ -65,53 +76,58 @@ func (c *socket) link() link {
 }
 
 func (c *socket) read() ([]datagram, error) {
-	pc, err := c.arm()
+	rc, err := c.arm()
 	if err != nil {
 		return nil, err
 	}
-	n, err := pc.ReadBatch(c.in, 0)
+	c.in.receive()
+	err = rc.Read(c.recv)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.armed = false
 		return nil, c.follow()
 	}
-	if err != nil {
+	if err = errors.Join(err, c.in.err); err != nil {
 		return nil, err
 	}
 	c.got = c.got[:0]
-	for _, m := range c.in[:n] {
-		var cm ipv4.ControlMessage
-		d := datagram{data: m.Buffers[0][:m.N], truncated: m.Flags&unix.MSG_TRUNC != 0}
-		if cm.Parse(m.OOB[:m.NN]) == nil {
-			d.to = addr(cm.Dst)
-		}
-		if a, ok := m.Addr.(*net.UDPAddr); ok {
-			ap := a.AddrPort()
-			d.from = netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-		}
-		c.got = append(c.got, d)
+	for i := range c.in.n {
+		c.got = append(c.got, c.in.got(i, c.bufs[i]))
 	}
 	return c.got, nil
 }
 
+// send sends the packets that need no ARP, then the others: no machine gets two.
 func (c *socket) send(out []outgoing) []error {
-	errs := make([]error, len(out))
-	var ms []ipv4.Message
-	var at []int // the index in out of each of ms
-	for i, o := range out {
-		if o.raw != (lease.MAC{}) {
-			errs[i] = c.raw.send(o)
-			continue
+	c.errs = append(c.errs[:0], make([]error, len(out))...)
+	c.raw.send(out, c.errs)
+	at := 0 // the index in out of the first message of the vector
+	next := func() int {
+		for at < len(out) && out[at].raw != (lease.MAC{}) {
+			at++
 		}
-		cm := ipv4.ControlMessage{Src: o.from.AsSlice(), IfIndex: c.ifi.Index}
-		ms = append(ms, ipv4.Message{Buffers: [][]byte{o.data}, OOB: cm.Marshal(), Addr: net.UDPAddrFromAddrPort(o.to)})
-		at = append(at, i)
+		return at
 	}
-	for sent := 0; sent < len(ms); {
-		n, err := c.pc.WriteBatch(ms[sent:], 0)
+	c.out.fill = 0
+	for i := range out {
+		if o := &out[i]; o.raw == (lease.MAC{}) {
+			c.out.add(o, c.ifi.Index)
+		}
+	}
+	for c.out.fill > 0 {
+		err := c.rc.Write(c.write)
+		if err == nil {
+			err = c.out.err
+		}
+		n := c.out.n
 		if err != nil || n == 0 { // it is about the first of them
-			errs[at[sent]] = errors.Join(err)
+			c.errs[next()] = err
 			n = 1
 		}
-		sent += n
+		for range n {
+			next()
+			at++
+		}
+		c.out.skip(n)
 	}
-	return errs
+	return c.errs
 }

@@ -43,7 +43,7 @@ func (s *Server) tapAnswer(l *link, a *answer, o *outgoing) {
 	if a.kind == dhcpv4.MessageTypeNak {
 		why = "" // that is an answer
 	}
-	s.tapIn(l, &a.req.datagram, why)
+	s.tapIn(l, a.req.datagram, why)
 	if a.kind != dhcpv4.MessageTypeNone {
 		s.Tap(Packet{Interface: l.name, MAC: a.req.MAC, From: netip.AddrPortFrom(o.from, serverPort), To: o.to, Data: o.data})
 	}
