@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"muster/dhcpd/leasefile"
 	"muster/roles"
 	"muster/roles/api"
 )
@@ -100,6 +101,8 @@ func leaseEnd(l api.LeaseView, now time.Time) string {
 	switch {
 	case l.State == api.LeaseDeclined:
 		return "declined; free in " + short(d)
+	case l.Expires.Equal(leasefile.Never):
+		return "never"
 	case d <= 0:
 		return "expired"
 	}
