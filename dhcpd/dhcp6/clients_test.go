@@ -99,15 +99,15 @@ func newBox(t *testing.T) *box {
 	return b
 }
 
-func (b *box) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("nsenter", append([]string{"-t", fmt.Sprint(b.pid), "-n"}, args...)...)
+func (b *box) commandContext(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "nsenter", append([]string{"-t", fmt.Sprint(b.pid), "-n"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd
 }
 
 func (b *box) run(args ...string) string {
 	b.Helper()
-	out, err := b.command(args...).CombinedOutput()
+	out, err := b.commandContext(context.Background(), args...).CombinedOutput()
 	if err != nil {
 		b.Fatalf("%s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -127,14 +127,17 @@ func (b *box) write(name, text string) string {
 // during runs a client while f does; what it prints is shown if the test failed.
 func (b *box) during(f func(), args ...string) {
 	b.Helper()
-	cmd := b.command(args...)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := b.commandContext(ctx, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 10 * time.Second // it may not want to end, or have children that hold its output
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
 	stop := sync.OnceFunc(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		cancel()
 		_ = cmd.Wait()
 		if b.Failed() {
 			b.Logf("%s:\n%s", strings.Join(args, " "), &out)
