@@ -15,8 +15,8 @@
 //
 // Where machines boot over IPv6 and no router tells them to ask DHCPv6, it does (Link.Managed): iPXE asks only if a
 // router advertisement says so. It is still no router's: it says that DHCPv6 has addresses, and which prefixes are on
-// the link.
+// the link. There, who asks without an address is answered together with all nodes.
 //
-// It deliberately is no router: it never advertises unsolicited or to all nodes, only to the one machine that
-// asked and that Server.Answer knows. It does no DHCPv6 itself. It runs on Linux only.
+// It deliberately is no router: it never advertises unsolicited, and but for managed links only to the one machine
+// that asked and that Server.Answer knows. It does no DHCPv6 itself. It runs on Linux only.
 package radv

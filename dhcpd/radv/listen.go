@@ -85,6 +85,7 @@ func open(name string) (*socket, error) {
 		p.close()
 		return nil, fmt.Errorf("radv: interface %s: %w", name, err)
 	}
+	_ = p.pc.SetMulticastLoopback(false) // this machine need not hear itself
 	if err := p.pc.JoinGroup(ifi, allRouters); err != nil {
 		p.close()
 		return nil, errNoIPv6 // the kernel keeps no groups where it does not speak IPv6

@@ -79,8 +79,8 @@ const (
 )
 
 // parse checks a solicitation as RFC 4861 §6.1.1 demands (the kernel has checked the checksum), and gives the
-// sender's MAC; zero if it tells none. A solicitation from the unspecified address is refused, though the RFC
-// has it: the answer would have to go to all hosts. The error is a drop.
+// sender's MAC; zero if it tells none. A solicitation from the unspecified address is a dropSource, though the RFC
+// has it: the answer has to go to all hosts. The error is a drop.
 func (s *solicitation) parse() (mac lease.MAC, err error) {
 	const header, block = 8, 8
 	if s.hopLimit != hopLimit || len(s.data) < header || s.data[0] != typeSolicitation || s.data[1] != 0 {

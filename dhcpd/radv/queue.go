@@ -12,10 +12,15 @@ const (
 	// maxDelay is MAX_RA_DELAY_TIME (RFC 4861 §6.2.6, §10): answers must be delayed by a random time up to it,
 	// so that all routers of a link do not answer at once.
 	maxDelay = 500 * time.Millisecond
+	// minBetween is MIN_DELAY_BETWEEN_RAS (RFC 4861 §10), for those that all nodes hear.
+	minBetween = 3 * time.Second
 	// maxWaiting bounds the answers of one interface that wait, and with them how many are sent: 2,000 a
 	// second, more than a rack that is switched on at once needs, for its machines repeat themselves.
 	maxWaiting = 1000
 )
+
+// allNodes is everybody on the link (RFC 4291 §2.7.1).
+var allNodes = netip.IPv6LinkLocalAllNodes()
 
 // waiting is an answer that is not sent yet.
 type waiting struct {

@@ -95,6 +95,7 @@ func (s *Server) Serve(ctx context.Context, conn *Conn) error {
 func (s *Server) servePort(ctx context.Context, p port) error {
 	defer context.AfterFunc(ctx, p.interrupt)()
 	q := queue{}
+	var all time.Time // when all nodes were told last
 	for {
 		in, err := p.read(q.next())
 		switch {
@@ -111,17 +112,31 @@ func (s *Server) servePort(ctx context.Context, p port) error {
 			case <-time.After(time.Second):
 			}
 		default:
-			s.receive(q, in)
+			s.receive(p, q, in, all)
 		}
-		q.take(time.Now(), func(to netip.Addr, mac lease.MAC) { s.answer(p, to, mac) })
+		q.take(time.Now(), func(to netip.Addr, mac lease.MAC) {
+			s.answer(p, to, mac)
+			if to == allNodes {
+				all = time.Now()
+			}
+		})
 	}
 }
 
-// receive puts the answer to a solicitation into the queue.
-func (s *Server) receive(q queue, in solicitation) {
+// receive puts the answer to a solicitation into the queue. Who has no address yet can be answered only together with
+// all nodes (RFC 4861 §6.2.6): on managed links, where everybody may hear it, and not too often. all is when they
+// did last. UEFI firmware (EDK2) never solicits otherwise.
+func (s *Server) receive(p port, q queue, in solicitation, all time.Time) {
 	s.metrics.solicitations.Inc()
+	now := time.Now()
 	mac, err := in.parse()
-	if err == nil && !q.add(in.from, mac, time.Now()) {
+	if err == dropSource && mac == (lease.MAC{}) && in.from.IsUnspecified() && s.Links[p.name()].Managed {
+		in.from, err = allNodes, nil
+		if next := all.Add(minBetween); next.After(now) {
+			now = next
+		}
+	}
+	if err == nil && !q.add(in.from, mac, now) {
 		err = dropFull
 	}
 	if err != nil {

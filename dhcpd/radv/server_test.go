@@ -185,6 +185,25 @@ func TestLinks(t *testing.T) {
 		if got := *w.last.Load(); !bytes.Equal(got, want) {
 			t.Errorf("advertised % x, want % x", got, want)
 		}
+		// Who has no address is answered together with all others, and not too often.
+		nowhere := solicitation{data: asked.data[:8], from: netip.IPv6Unspecified(), hopLimit: 255}
+		var last time.Time
+		for range 3 {
+			w.in <- nowhere
+			w.in <- nowhere
+			if to := <-w.sent; to != netip.IPv6LinkLocalAllNodes() {
+				t.Errorf("answer to %s", to)
+			}
+			if d := time.Since(last); d < 3*time.Second || !last.IsZero() && d > 3*time.Second+maxDelay {
+				t.Errorf("answer %s after the last", d)
+			}
+			last = time.Now()
+		}
+		w.in <- solicitation{data: asked.data, from: netip.IPv6Unspecified(), hopLimit: 255} // tells a MAC: must not be
+		time.Sleep(time.Minute)
+		if len(w.sent) != 0 {
+			t.Error("an invalid solicitation was answered")
+		}
 		stop()
 	})
 	synctest.Test(t, func(t *testing.T) {
