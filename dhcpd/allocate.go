@@ -49,12 +49,9 @@ func (d *round) open(a netip.Addr, n *Subnet, m lease.MAC) bool {
 	return n.usable(a) && !d.offers.taken(a, m) && !d.isOurs(a) && !d.policy().Reserved(a)
 }
 
-// choose finds the address to offer to r: the fixed one; the one it was offered or had before; the one that it
-// asks for; one that nobody ever had; the one that expired first (RFC 2131 §4.3.1). Zero if there is none.
-func (d *round) choose(r *Request, h Host) (netip.Addr, *Subnet) {
-	if a, n := d.fixed(r, h); n != nil {
-		return a, n
-	}
+// choose finds the address to offer to r, which has no fixed one: the one it was offered or had before; the one that
+// it asks for; one that nobody ever had; the one that expired first (RFC 2131 §4.3.1). Zero if there is none.
+func (d *round) choose(r *Request) (netip.Addr, *Subnet) {
 	had, _ := d.byMAC(r.MAC)
 	for _, a := range []netip.Addr{d.offers.to(r.MAC), had.Addr, r.Requested} {
 		if n := subnetOf(r.subnets, a); n != nil && d.available(a, n, r.MAC) {

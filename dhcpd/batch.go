@@ -212,7 +212,8 @@ func (b *batch) tell(ctx context.Context, s *Server, answers []answer) {
 			log.Debug("dhcpd: "+string(e.Kind), "mac", a.req.MAC, "address", e.Addr, "file", e.File, "reason", e.Reason,
 				"interface", a.req.Interface, "subnet", a.req.Subnet.prefix(), "arch", a.req.Arch(), "ipxe", a.req.IPXE)
 		}
-		if s.Observe == nil || a.req.probe() {
+		// Nobody is told of a machine that is not let in: who makes up MACs must not fill anybody's lists.
+		if s.Observe == nil || a.req.probe() || a.why == string(dropNewcomer) {
 			continue
 		}
 		if a.req.Type == dhcpv4.MessageTypeDiscover {

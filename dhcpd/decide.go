@@ -51,7 +51,14 @@ func (d *round) reply(kind dhcpv4.MessageType, r *Request, h Host, a netip.Addr,
 }
 
 func (d *round) discover(r *Request, h Host) answer {
-	a, n := d.choose(r, h)
+	a, n := d.fixed(r, h)
+	switch {
+	case n != nil:
+	case !d.admits(r):
+		return silence(r, dropNewcomer)
+	default:
+		a, n = d.choose(r)
+	}
 	if n == nil {
 		d.complain("full "+r.Subnet.Prefix.String(), "no address is left for a machine: make the range larger or the lease shorter",
 			"subnet", r.Subnet.Prefix, "range", r.Subnet.Range.First.String()+"-"+r.Subnet.Range.Last.String(), "mac", r.MAC)
@@ -80,6 +87,9 @@ func (d *round) request(r *Request, h Host) answer {
 	n, why := d.entitled(r, h, a)
 	if why != "" {
 		return answer{req: r, kind: dhcpv4.MessageTypeNak, subnet: r.Subnet, host: h, why: why}
+	}
+	if fixed := h.Address == a; !fixed && !d.admits(r) {
+		return silence(r, dropNewcomer)
 	}
 	name := h.Hostname
 	if name == "" {

@@ -91,6 +91,7 @@ const (
 	dropIgnored   drop = "ignored"      // by policy
 	dropOther     drop = "other-server" // the machine chose another server
 	dropFull      drop = "exhausted"    // no address is left
+	dropNewcomer  drop = "newcomer"     // more unknown machines than Newcomers lets in
 	dropCommit    drop = "commit"       // the lease could not be made durable
 	dropNotHolder drop = "not-holder"   // releases or declines an address that it does not have
 	dropNoAddress drop = "no-address"   // a REQUEST or INFORM without the address that it is about
@@ -99,7 +100,7 @@ const (
 )
 
 // drops are all of them.
-var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardware, dropSubnet, dropIgnored, dropOther, dropFull,
+var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardware, dropSubnet, dropIgnored, dropOther, dropFull, dropNewcomer,
 	dropCommit, dropNotHolder, dropNoAddress, dropTooLarge, dropSend}
 
 // requestTypes are what machines send.

@@ -31,6 +31,8 @@ type Server struct {
 	Commit func(ctx context.Context, puts []lease.Lease, deletes []lease.MAC) error
 	// BootFiles is the table of boot files by client architecture; nil means DefaultBootFiles.
 	BootFiles []BootFile
+	// Newcomers limits the machines that nobody knows; the zero value has sensible limits.
+	Newcomers Newcomers
 	// FileURL gives the URL of a boot file for firmware that boots from HTTP; it normally names r.Server.
 	// nil means that such firmware is told no file.
 	FileURL func(r *Request, file string) string
@@ -54,6 +56,7 @@ type Server struct {
 
 	mu     sync.Mutex // guards all below, and makes batches take turns
 	offers offers
+	doors  doors                  // what newcomers were let in
 	cursor map[*Subnet]netip.Addr // where the search for an unused address goes on
 	links  map[string]link        // of the interfaces served, by name
 	said   map[string]time.Time   // when complain said it last
