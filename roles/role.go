@@ -66,6 +66,11 @@ type VolumeMount struct {
 	Mount string `yaml:"mount" json:"mount"`
 	// ReadOnly mounts it so.
 	ReadOnly bool `yaml:"readonly,omitempty" json:"readonly,omitempty"`
+	// Coherent keeps nodes from caching names and attributes: what one changes, the others see at once. It is for
+	// programs of several nodes that work on the same files, which read and replace them under locks: a node that
+	// opens, by a cached name, the file that another one has replaced takes old contents for new. Each look at a
+	// file asks the storage. False means nfs(5)'s caches: another node's change may be seen a minute late.
+	Coherent bool `yaml:"coherent,omitempty" json:"coherent,omitempty"`
 	// RootSquash makes the nodes' root nobody on the volume, where a storage pair has it (the boot server's own export
 	// has all volumes in one, and does not). False lets root be root: what it owns there, as mail's list of users, is
 	// read by services that begin as root, and a volume is filled by people who are root on a node.

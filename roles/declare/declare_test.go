@@ -396,7 +396,7 @@ rack.yaml:1: want the keys roles, pools, nodes, not a list`},
 		{"merge", "roles:\n- &a {name: a}\n- {<<: *a}\n", `
 rack.yaml:3: roles[1].<<: unknown key; there are name, description, image, root, cmdline, volumes, state, vars, files, secrets, health, build`},
 		{"an alias of itself", "roles: &a\n- {name: a, volumes: *a}\n", `
-rack.yaml:2: roles[0].volumes[0].volumes: unknown key; there are name, mount, readonly, rootSquash`},
+rack.yaml:2: roles[0].volumes[0].volumes: unknown key; there are name, mount, readonly, coherent, rootSquash`},
 		{"labels", "nodes:\n- mac: 52:54:00:aa:00:01\n  labels: {a: [b], c: d, c: e, [f]: g}\n", `
 rack.yaml:3: nodes[0].labels.a: want one value, not a list
 rack.yaml:3: nodes[0].labels.c: given twice; first on line 3

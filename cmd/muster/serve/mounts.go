@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"path/filepath"
+	"strings"
 
 	"muster/httpboot/agent"
 	"muster/images"
@@ -50,7 +51,7 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 		if err != nil {
 			return err
 		}
-		spec.Mounts = append(spec.Mounts, mountAt(m, net, v.Mount, v.ReadOnly))
+		spec.Mounts = append(spec.Mounts, volumeAt(m, net, v))
 	}
 	for _, target := range o.Role.State {
 		m, err := b.Directory(images.StatePath(o.Slot.Name, target))
@@ -61,6 +62,10 @@ func (s *server) mounts(spec *agent.Spec, o roles.Orders, net network) error {
 	}
 	return nil
 }
+
+// coherentOptions keep a node from answering out of its caches what only the storage knows. Not noac, which is more
+// than this: it makes each write(2) wait for the disk.
+const coherentOptions = "actimeo=0,lookupcache=none"
 
 // needOf is what a node mounts.
 func needOf(o roles.Orders) images.Need {
@@ -96,6 +101,14 @@ func rootMount(spec *agent.Spec, b images.Backend, o roles.Orders, net network) 
 	}
 	m, err := b.Root(o.Image.Ref)
 	return mountAt(m, net, "", true), err
+}
+
+// volumeAt is a volume of a role, which is at m, as the agent of a node in net reads it.
+func volumeAt(m images.Mount, net network, v roles.VolumeMount) agent.Mount {
+	if v.Coherent {
+		m.Options = strings.Trim(m.Options+","+coherentOptions, ",")
+	}
+	return mountAt(m, net, v.Mount, v.ReadOnly)
 }
 
 // mountAt is m as the agent of a node in net reads it.
