@@ -111,8 +111,7 @@ func (d *round) crowded() bool {
 		return true
 	}
 	d.swept = d.now.Add(sweepEvery)
-	expired, _ := d.Leases.Expired(d.now)
-	for _, k := range expired {
+	for _, k := range d.Leases.Expired(d.now) {
 		if l, ok := d.byKey(k); ok && !l.Active(d.now) {
 			d.drop(k)
 		}

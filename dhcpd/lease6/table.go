@@ -70,7 +70,7 @@ func (t *Table) ByAddr(a netip.Addr) (Lease, bool) {
 	return l, ok
 }
 
-// Len is the number of leases, expired ones included, Unknown that of those with the mark. They cost O(1).
+// Len is the number of leases, expired ones included. It costs O(1).
 func (t *Table) Len() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -82,18 +82,6 @@ func (t *Table) Unknown() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.unknown
-}
-
-// Active counts the leases of a prefix that have not expired at now. It costs O(n).
-func (t *Table) Active(p netip.Prefix, now time.Time) (n int) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	for _, l := range t.keys {
-		if p.Contains(l.Addr) && l.Active(now) {
-			n++
-		}
-	}
-	return n
 }
 
 // All gives every lease, expired ones included, in the order of their addresses. It costs O(n log n).
@@ -108,21 +96,17 @@ func (t *Table) All() []Lease {
 	return out
 }
 
-// Expired gives the holders whose leases have expired at t, of the longest ago first, and when the next one will;
-// zero if there is none. It costs O(n log n).
-func (t *Table) Expired(at time.Time) (out []Key, next time.Time) {
+// Expired gives the holders whose leases have expired at a time, of the longest ago first. It costs O(n log n).
+func (t *Table) Expired(at time.Time) (out []Key) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	for k, l := range t.keys {
-		switch {
-		case !l.Active(at):
+		if !l.Active(at) {
 			out = append(out, k)
-		case next.IsZero() || l.Expires.Before(next):
-			next = l.Expires
 		}
 	}
 	slices.SortFunc(out, func(a, b Key) int {
 		return cmp.Or(t.keys[a].Expires.Compare(t.keys[b].Expires), cmp.Compare(a, b))
 	})
-	return out, next
+	return out
 }

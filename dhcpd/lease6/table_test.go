@@ -33,10 +33,8 @@ func TestApply(t *testing.T) {
 	table.Apply([]Lease{b, a, {Addr: addr1}, {Key: one}, {Key: one, Addr: netip.MustParseAddr("10.0.0.1")}}, nil)
 	equal(t, "all", table.All(), []Lease{a, b})
 	equal(t, "unknown", table.Unknown(), 1)
-	equal(t, "active", table.Active(netip.MustParsePrefix("fd77::/64"), now), 1)
-	expired, next := table.Expired(now)
-	equal(t, "expired", expired, []Key{two})
-	equal(t, "next", next, a.Expires)
+	equal(t, "expired", table.Expired(now), []Key{two})
+	equal(t, "expired later", table.Expired(now.Add(2*time.Hour)), []Key{two, one})
 
 	moved := Lease{Key: one, Addr: addr2, Expires: now.Add(time.Hour)}
 	table.Apply([]Lease{moved}, nil) // displaces two, and one's own
