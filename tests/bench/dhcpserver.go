@@ -82,6 +82,7 @@ func startDHCP(w *cable, kind, dir, pool string, bin string) (*dhcpServer, error
 library: /nonexistent
 dhcpd:
   interfaces: [eth0]
+  newcomers: {rate: -1, total: -1}
   subnets: [{subnet: 10.76.0.0/14, range: %s}]
 images: {nfs: {server: external, address: %s}}
 api: {socket: %s/muster.sock}

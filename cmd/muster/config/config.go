@@ -38,6 +38,19 @@ type DHCPD struct {
 	Subnets []Subnet `mapstructure:"subnets"`
 	// Subnets6 are the IPv6 networks in which firmware boots over IPv6. Empty means that DHCPv6 is off.
 	Subnets6 []Subnet6 `mapstructure:"subnets6"`
+	// Newcomers limits machines that nobody knows, for each interface and each circuit of a relay by itself.
+	Newcomers Newcomers `mapstructure:"newcomers"`
+}
+
+// Newcomers are machines without a slot, a host entry and a lease.
+type Newcomers struct {
+	// Rate is how many are let in each second; Burst how many at once. Zero means 100 and 1,000; a negative rate
+	// no limit.
+	Rate  int `mapstructure:"rate"`
+	Burst int `mapstructure:"burst"`
+	// Total is how many are let in within the time of a lease. Zero means 4,096 for an interface and 256 for a
+	// circuit, negative no limit.
+	Total int `mapstructure:"total"`
 }
 
 // Subnet is one IPv4 network in which machines boot.

@@ -43,6 +43,9 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	if err != nil {
 		return httpboot.Script{}, err
 	}
+	if !d.strangers.admit(d.registry, mac, time.Now()) {
+		return httpboot.Script{Kind: httpboot.Wait, Message: tooManyStrangers}, nil
+	}
 	t, err := d.registry.Script(ctx, mac, roles.Facts{
 		Arch: m.Arch, Firmware: m.Platform, UUID: m.UUID, Manufacturer: m.Manufacturer, Product: m.Product,
 		Serial: m.Serial, Asset: m.Asset, Address: from,

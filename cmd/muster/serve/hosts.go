@@ -161,9 +161,9 @@ func (r rack) Apply(ctx context.Context, d roles.Declaration, o roles.ApplyOptio
 	return r.Registry.Apply(ctx, d, o)
 }
 
-// seen records a sighting, unless it is of a host.
+// seen records a sighting, unless it is of a host or of one stranger too many.
 func (s *server) seen(g roles.Sighting) {
-	if !s.hosts.has(g.MAC) {
+	if !s.hosts.has(g.MAC) && (!g.Boots || s.strangers.admit(s.registry, g.MAC, g.Time)) {
 		s.recorder.Seen(g)
 	}
 }

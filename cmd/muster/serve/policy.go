@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"net/netip"
+	"sync"
 
 	"muster/dhcpd"
 	"muster/roles"
@@ -12,6 +13,50 @@ import (
 type policy struct {
 	*roles.Registry
 	hosts hosts
+	pools *poolCache
+}
+
+// poolCache holds the addresses of all pools: DHCP asks about each address that it gives out, and a pass through the
+// store costs more than the rest of the answer.
+type poolCache struct {
+	mu      sync.Mutex // guards all below
+	changed <-chan struct{}
+	ranges  []roles.AddressRange
+}
+
+// contain reports whether a is of a pool of s.
+func (c *poolCache) contain(s roles.Store, a netip.Addr) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.changed:
+		c.changed = nil
+	default:
+	}
+	if c.changed == nil {
+		c.read(s)
+	}
+	for _, r := range c.ranges {
+		if r.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// read fills the cache, and knows when it is out of date. c.mu is held.
+func (c *poolCache) read(s roles.Store) {
+	c.ranges = c.ranges[:0]
+	err := s.View(func(tx roles.Tx) error {
+		for pool := range tx.Pools().All() {
+			c.ranges = append(c.ranges, pool.Addresses)
+		}
+		c.changed = s.Watch(tx.Revision())
+		return nil
+	})
+	if err != nil {
+		c.changed = nil // look again
+	}
 }
 
 // Host implements dhcpd.Policy: a machine with a slot has the slot's address and name, a host of muster.yaml its own.
@@ -27,20 +72,11 @@ func (p policy) Host(ctx context.Context, r *dhcpd.Request) dhcpd.Host {
 }
 
 // Reserved implements dhcpd.Policy: slots' addresses are theirs, occupied or not, and so are the hosts'.
-func (p policy) Reserved(a netip.Addr) (reserved bool) {
+func (p policy) Reserved(a netip.Addr) bool {
 	if _, ok := p.hosts.byAddr[a]; ok {
 		return true
 	}
-	_ = p.Store.View(func(tx roles.Tx) error {
-		for pool := range tx.Pools().All() {
-			if pool.Addresses.Contains(a) {
-				reserved = true
-				return nil
-			}
-		}
-		return nil
-	})
-	return reserved
+	return p.pools.contain(p.Store, a)
 }
 
 // boots reports whether firmware or iPXE is speaking, and not an operating system.

@@ -67,13 +67,14 @@ type server struct {
 
 	making sync.Mutex // held while a persistent directory is made
 
-	firmware firmware
-	keys     keys
-	packs    packer
-	contents contents
-	copies   copies
-	former   formerUsers
-	vote     *qnetd.Server
+	strangers strangers
+	firmware  firmware
+	keys      keys
+	packs     packer
+	contents  contents
+	copies    copies
+	former    formerUsers
+	vote      *qnetd.Server
 
 	pairMetrics *pairMetrics
 
@@ -188,7 +189,7 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.dhcp = &dhcpd.Server{
-		Policy: policy{s.registry, s.hosts}, Leases: s.store.Leases(),
+		Policy: policy{s.registry, s.hosts, new(poolCache)}, Newcomers: dhcpd.Newcomers(s.Config.DHCPD.Newcomers), Leases: s.store.Leases(),
 		FileURL:   func(r *dhcpd.Request, file string) string { return s.bootURL(r, "/nbp/"+file) },
 		ScriptURL: func(r *dhcpd.Request) string { return s.bootURL(r, "/ipxe") },
 		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
