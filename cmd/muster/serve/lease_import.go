@@ -21,8 +21,10 @@ func (l *Leases) ImportLeases(ctx context.Context, q api.LeaseFile) (api.LeaseRe
 	if err != nil {
 		return api.LeaseReport{}, err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if !q.DryRun { // DHCP need not wait for a look
+		l.mu.Lock()
+		defer l.mu.Unlock()
+	}
 	p, err := l.plan(f)
 	if err != nil {
 		return api.LeaseReport{}, err
@@ -72,7 +74,7 @@ type leasePlan struct {
 	lines []api.LeaseLine
 }
 
-// plan decides about every lease of f. l.mu must be held.
+// plan decides about every lease of f. For what is to be committed, l.mu must be held.
 func (l *Leases) plan(f *leasefile.File) (*leasePlan, error) {
 	p := &leasePlan{Leases: l, now: l.now(), hosts: hostsOf(l.Subnets), nodes: map[lease.MAC]roles.Node{}, best: map[lease.MAC]leasefile.Entry{}}
 	err := l.Store.View(func(tx roles.Tx) error {
