@@ -140,7 +140,9 @@ func (d *round) grant(r *Request, h Host, renews bool) answer {
 		d.complainCrowded(r)
 		return a
 	}
-	d.put(lease6.Lease{Key: r.Key, Addr: addr, Expires: d.now.Add(n.lease()), Unknown: !h.known(r)})
+	until := d.now.Add(n.lease())
+	d.put(lease6.Lease{Key: r.Key, Addr: addr, Expires: until, Unknown: !h.known(r)})
+	d.sharers.use(r.Key, r.ia.IaId, until)
 	a.addr, a.subnet, a.commits = addr, n, true
 	return a
 }
@@ -187,7 +189,7 @@ func (d *round) holds(r *Request) (lease6.Lease, bool) {
 	return l, ok && l.Active(d.now) && slices.Contains(r.hints, l.Addr)
 }
 
-// release ends a lease (RFC 8415 §18.3.7). It stays in the table, expired, so that the machine gets the same
+// release ends a lease (RFC 8415 §18.3.7), once nothing of the machine uses the address. It stays in the table, expired, so that the machine gets the same
 // address when it comes back.
 func (d *round) release(r *Request) answer {
 	a := d.status(r, iana.StatusSuccess)
@@ -196,10 +198,13 @@ func (d *round) release(r *Request) answer {
 		a.bare, a.noBinding = false, r.ia != nil
 		return a
 	}
+	if a.addr = l.Addr; d.sharers.release(r.Key, r.ia.IaId, d.now) {
+		return a // the machine goes on to use it
+	}
 	l.Expires = d.now
 	d.put(l)
 	delete(d.full, subnetOf(r.subnets, l.Addr))
-	a.addr, a.commits = l.Addr, true
+	a.commits = true
 	return a
 }
 
@@ -213,6 +218,7 @@ func (d *round) decline(r *Request) answer {
 		return a
 	}
 	d.drop(l.Key)
+	delete(d.sharers, l.Key)
 	if !d.crowded() {
 		d.put(lease6.Lease{Key: lease6.Quarantine(l.Addr), Addr: l.Addr, Expires: d.now.Add(quarantineTime), Declined: true, Unknown: true})
 	}

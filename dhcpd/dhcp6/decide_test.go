@@ -134,6 +134,34 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// TestReleaseShared: the address stays the machine's until the last of its programs gave it back.
+func TestReleaseShared(t *testing.T) {
+	b, driver := newBench(t, nil), machine(1)
+	stack := driver
+	stack.iaid = 99
+	a := b.lease(driver)
+	if again := b.lease(stack); again != a {
+		t.Fatalf("got %s and %s", a, again)
+	}
+	active := func() bool { l, _ := b.Leases.ByAddr(a); return l.Active(b.clock) }
+	for range 2 { // a Release is repeated when its Reply was lost
+		if r := b.must(stack, stack.message(dhcpv6.MessageTypeRelease, a), dhcpv6.MessageTypeReply); statusOf(r) != iana.StatusSuccess || !active() {
+			t.Errorf("released by one of two: %s, active %v", r.Summary(), active())
+		}
+	}
+	b.must(driver, driver.message(dhcpv6.MessageTypeRelease, a), dhcpv6.MessageTypeReply)
+	if active() || len(b.sharers) != 0 {
+		t.Errorf("released by both: active %v, %d sharers", active(), len(b.sharers))
+	}
+	b.lease(driver) // who never releases does not keep it for good
+	b.clock = b.clock.Add(50 * time.Minute)
+	b.lease(stack)
+	b.clock = b.clock.Add(20 * time.Minute)
+	if b.must(stack, stack.message(dhcpv6.MessageTypeRelease, a), dhcpv6.MessageTypeReply); active() {
+		t.Error("kept for one whose lifetime is over")
+	}
+}
+
 // TestDecline: nobody gets the address until the quarantine ends.
 func TestDecline(t *testing.T) {
 	b, c := newBench(t, nil), machine(1)

@@ -94,7 +94,7 @@ func TestSmallRange(t *testing.T) {
 	for a := range seen { // one is given back
 		l, _ := b.Leases.ByAddr(a)
 		m, _ := l.Key.MAC()
-		old := client{mac: m, duid: duidUUID(0)}
+		old := client{mac: m, duid: duidUUID(0), iaid: m[5]}
 		b.must(old, old.message(dhcpv6.MessageTypeRelease, a), dhcpv6.MessageTypeReply)
 		break
 	}

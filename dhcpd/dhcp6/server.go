@@ -62,6 +62,7 @@ type Server struct {
 	mu      sync.Mutex // guards all below, and makes batches take turns
 	links   map[string]link
 	buckets map[*Subnet]*bucket
+	sharers sharers
 	full    map[*Subnet]time.Time // when an address may be free again
 	swept   time.Time             // when expired leases may be looked for again
 	said    map[string]time.Time  // when complain said it last
@@ -78,6 +79,7 @@ func (s *Server) init(mac lease.MAC) {
 			s.Leases = new(lease6.Table)
 		}
 		s.links, s.buckets = map[string]link{}, map[*Subnet]*bucket{}
+		s.sharers = sharers{}
 		s.full, s.said = map[*Subnet]time.Time{}, map[string]time.Time{}
 		if s.id = s.ID; len(s.id) == 0 {
 			s.id = binary.BigEndian.AppendUint16([]byte{0, 3}, ethernet) // DUID-LL (RFC 8415 §11.4)
