@@ -14,9 +14,10 @@ import (
 	"muster/roles"
 )
 
-// Times of a copy. A half reports every 2 s, so it begins soon; one that is at work is watched by its reports.
+// Times of a copy. A half reports every 2 s, so it has its order soon, and then takes the memory for a snapshot; one that
+// is at work is watched by its reports.
 const (
-	copyBegin = 30 * time.Second
+	copyBegin = 2 * time.Minute
 	// copyHold is how long a half's word waits until somebody takes its piece, or has one: less than the half waits.
 	copyHold  = 20 * time.Second
 	copyWatch = time.Second

@@ -91,22 +91,40 @@ func (m *machine) vacant(to string, replace bool) error {
 // them mounted keeps it from happening.
 func (d *Daemon) settle(ctx context.Context, o Copy) error {
 	m := &d.machine
-	unlock, err := m.lock(ctx, 30*time.Second)
+	c, err := m.kept()
 	if err != nil {
 		return err
 	}
-	c, err := m.kept()
-	if err == nil {
+	for begin := time.Now(); ; {
 		err = d.settleUnexported(ctx, c, o)
+		if !errors.Is(err, errInUse) || time.Since(begin) > restoreWait {
+			break
+		}
+		m.expireClients()
+		if pause(ctx, restorePause) != nil {
+			break
+		}
 	}
-	unlock()
 	_, _, again := d.offer(ctx, c, nil)
 	return errors.Join(err, again)
 }
 
-// settleUnexported does it. The caller holds the lock, and exports again.
+// Times of a restore whose place somebody has open: a node that was switched off is one until its lease has ended.
+const (
+	restoreWait  = 40 * time.Second
+	restorePause = time.Second
+)
+
+var errInUse = errors.New("a node that lives has it open")
+
+// settleUnexported does it, and leaves to the caller to export again.
 func (d *Daemon) settleUnexported(ctx context.Context, c Contents, o Copy) error {
 	m := &d.machine
+	unlock, err := m.lock(ctx, 30*time.Second)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	without := c
 	without.Exports = slices.DeleteFunc(slices.Clone(c.Exports), func(e Export) bool { return touches(e.Path, o.Paths) })
 	if len(without.Exports) < len(c.Exports) {
@@ -116,7 +134,7 @@ func (d *Daemon) settleUnexported(ctx context.Context, c Contents, o Copy) error
 	}
 	for _, target := range m.below(ExportDir) {
 		if touches(strings.TrimPrefix(target, ExportDir+"/"), o.Paths) {
-			return fmt.Errorf("%s is still in use by a node", strings.TrimPrefix(target, ExportDir+"/"))
+			return fmt.Errorf("%s is still in use: %w", strings.TrimPrefix(target, ExportDir+"/"), errInUse)
 		}
 	}
 	for _, path := range o.Paths {
@@ -131,6 +149,38 @@ func (d *Daemon) settleUnexported(ctx context.Context, c Contents, o Copy) error
 		}
 	}
 	return m.syncVolume()
+}
+
+// clientGone is how long an NFS client must be silent to be dead, in seconds: it renews its lease of 10 s in time.
+const clientGone = 15
+
+// expireClients has nfsd forget clients that are dead. By itself it keeps what they have open for a day, as a courtesy to
+// those that come back, and with that what is exported (Linux 5.19, fs/nfsd/nfs4state.c).
+func (m *machine) expireClients() {
+	all, _ := filepath.Glob(m.path(nfsdDir + "/clients/*/info"))
+	for _, info := range all {
+		b, err := os.ReadFile(info)
+		if err == nil && clientDead(string(b)) {
+			_ = os.WriteFile(filepath.Dir(info)+"/ctl", []byte("expire\n"), 0o600) // who is still in use is seen
+		}
+	}
+}
+
+// clientDead reads what nfsd says of a client.
+func clientDead(info string) bool {
+	for line := range strings.Lines(info) {
+		switch k, v, _ := strings.Cut(strings.TrimSpace(line), ": "); k {
+		case "status":
+			if v == "courtesy" || v == "expirable" {
+				return true
+			}
+		case "seconds from last renew":
+			if number(strings.TrimSpace(v)) > clientGone {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // touches says whether a path is one of those that are restored to, or lies in it.

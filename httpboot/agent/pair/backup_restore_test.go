@@ -2,6 +2,7 @@ package pair
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -112,7 +113,6 @@ func TestRestoreRefuses(t *testing.T) {
 		"another":        {func(c *copier) { c.server.give[len(c.server.give)-3]++ }, Copy{Paths: www, Replace: true}, "no whole backup"},
 		"garbage":        {func(c *copier) { c.server.give = []byte("garbage") }, Copy{Paths: www, Replace: true}, ""},
 		"nobody gives":   {func(c *copier) { c.server.hear = refuseAsk }, Copy{Paths: www, Replace: true}, "nobody waits"},
-		"in use":         {func(c *copier) { c.f.busy[ExportDir+"/volumes/www"] = 1000 }, Copy{Paths: www, Replace: true}, "volumes/www is still in use"},
 		"not exportable": {func(c *copier) { c.f.program("exportfs", failing) }, Copy{Paths: www, Replace: true}, "broken"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,5 +151,48 @@ func TestRestoreOverEmpty(t *testing.T) {
 	c := newRestorer(t)
 	if end := c.order(t, Copy{ID: "1", Kind: CopyRestore, Paths: []CopyPath{{"volumes/www", "volumes/empty"}}}); end.Why != "" || c.f.read(Volume+"/volumes/empty/index") != "hello" {
 		t.Errorf("%+v", end)
+	}
+}
+
+// TestRestoreWaits: what a node that is off had open is let go when its lease has ended, and only then.
+func TestRestoreWaits(t *testing.T) {
+	c := newRestorer(t)
+	info := nfsdDir + "/clients/5/info"
+	c.f.file(info, "clientid: 0x1\naddress: \"10.77.0.20:812\"\nstatus: confirmed\nseconds from last renew: 9\n")
+	c.f.file(nfsdDir+"/clients/5/ctl", "")
+	c.f.busy[ExportDir+"/volumes/www"] = 2
+	c.m.program("exportfs", func([]string) (string, error) {
+		if c.f.read(nfsdDir+"/clients/5/ctl") != "" {
+			t.Error("a client that lives is expired")
+		}
+		c.f.program("exportfs", func([]string) (string, error) { return "", nil })
+		c.f.file(info, "status: courtesy\nseconds from last renew: 16\n")
+		return "", nil
+	})
+	end := c.order(t, Copy{ID: "1", Kind: CopyRestore, Replace: true, Paths: []CopyPath{{"volumes/www", "volumes/www"}}})
+	if end.Why != "" || c.f.read(Volume+"/volumes/www/index") != "hello" || c.f.read(nfsdDir+"/clients/5/ctl") != "expire\n" {
+		t.Errorf("%+v, ctl %q", end, c.f.read(nfsdDir+"/clients/5/ctl"))
+	}
+	for info, dead := range map[string]bool{
+		"": false, "status: confirmed\nseconds from last renew: 15\n": false, "status: confirmed\nseconds from last renew: 16\n": true,
+		"status: courtesy\n": true, "name: \"status: courtesy\"\nstatus: confirmed\n": false,
+	} {
+		if clientDead(info) != dead {
+			t.Errorf("%q: dead %v", info, !dead)
+		}
+	}
+}
+
+// TestRestoreInUse: who lives keeps what he has open.
+func TestRestoreInUse(t *testing.T) {
+	c := newRestorer(t)
+	c.f.busy[ExportDir+"/volumes/www"] = 1 << 20
+	kept, err := c.machine.kept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.settleUnexported(t.Context(), kept, Copy{Replace: true, Paths: []CopyPath{{"volumes/www", "volumes/www"}}})
+	if !errors.Is(err, errInUse) || c.f.read(Volume+"/volumes/www/mine") != "mine" {
+		t.Errorf("%v", err)
 	}
 }

@@ -27,8 +27,10 @@ const (
 	copyChunk = 32
 	// copyLeast is the least memory for a snapshot, in bytes.
 	copyLeast = 1 << 20
-	// copyShare is the part of the free memory that a snapshot takes, unless somebody says how much.
+	// copyShare is the part of the free memory that a snapshot takes, and copyMost the most bytes that it takes, unless
+	// somebody says how much.
 	copyShare = 3
+	copyMost  = 16 << 30
 )
 
 // snapshot is the volume as it was at a time.
@@ -100,7 +102,7 @@ func (m *machine) room(d disk, want int64) (int64, error) {
 	free := m.freeMemory()
 	room := want
 	if room == 0 {
-		room = free / copyShare
+		room = min(free/copyShare, copyMost)
 	}
 	room = min(room, d.size+d.size/64)
 	switch {

@@ -142,11 +142,16 @@ func TestRoom(t *testing.T) {
 		{12 << 10, 7 << 20, 0},
 		{12 << 10, 1000, 0},
 		{2 << 10, 0, 0},
-		{1 << 20, 0, 65 << 20}, // all of the disk, and some more
+		{1 << 20, 0, 65 << 20},   // all of the disk, and some more
+		{128 << 20, 0, 65 << 20}, // which is less than the most
 	} {
 		f.file("/proc/meminfo", "MemAvailable: "+itoa(tt.free)+" kB\n")
 		if got, err := m.room(d, tt.want); got != tt.room || (err == nil) != (tt.room > 0) {
 			t.Errorf("%d KiB free, want %d: %d, %v", tt.free, tt.want, got, err)
 		}
+	}
+	d.size = 1 << 40
+	if got, err := m.room(d, 0); got != copyMost || err != nil {
+		t.Errorf("of much memory for a large disk %d, %v", got, err)
 	}
 }
