@@ -8,6 +8,11 @@
 // and only then are the ACKs sent: under load the batch grows and shares the cost of the fsync. An offer stays
 // in memory; only an ACK writes.
 //
+// A packet is read in place and a reply is written straight into a buffer that is used again: an exchange makes next
+// to no garbage. Options in the file and sname fields (option 52) and in pieces (RFC 3396) are read.
+//
+// Machines that nobody knows are limited by Newcomers, so that made-up MACs cost the known ones nothing.
+//
 // The package knows no policy: which machine gets which address, name or boot file is asked of a Policy. It
 // deliberately does not do DHCPv6, proxyDHCP, BOOTP without option 53, dynamic DNS, failover between servers,
 // or hardware other than Ethernet. Leases are keyed by MAC and never by client identifier (against RFC 2131

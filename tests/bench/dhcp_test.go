@@ -63,21 +63,27 @@ type dhcpBench struct {
 }
 
 func newDHCPBench(b *testing.B) *dhcpBench {
-	d := &dhcpBench{bin: os.Getenv("MUSTER_BENCH_BIN")}
-	if d.bin == "" {
-		d.bin = filepath.Join(b.TempDir(), "muster")
-		build := exec.Command("go", "build", "-trimpath", "-o", d.bin, "muster/cmd/muster")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			b.Fatalf("%v: %s", err, out)
-		}
-	}
+	d := &dhcpBench{bin: musterBinary(b)}
 	var err error
 	if d.wire, err = newCable(); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(d.wire.close)
 	return d
+}
+
+// musterBinary builds muster, unless MUSTER_BENCH_BIN names one.
+func musterBinary(tb testing.TB) string {
+	if bin := os.Getenv("MUSTER_BENCH_BIN"); bin != "" {
+		return bin
+	}
+	bin := filepath.Join(tb.TempDir(), "muster")
+	build := exec.Command("go", "build", "-trimpath", "-o", bin, "muster/cmd/muster")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		tb.Fatalf("%v: %s", err, out)
+	}
+	return bin
 }
 
 // with runs f against a fresh server.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"net"
 	"os"
 	"runtime"
@@ -23,7 +24,10 @@ type load struct {
 	pc     *ipv4.PacketConn
 	server *net.UDPAddr
 	relay  [4]byte
-	next   uint32 // number of the next client, which no run before had
+	linger time.Duration // how long a run waits for late answers
+	next   uint32        // number of the next client, which no run before had
+	// holders has the client that each address was acknowledged to, in any run.
+	holders map[uint32]uint32
 }
 
 // loadResult is what a run of load saw.
@@ -67,7 +71,7 @@ func newLoad(namespace string, relay, server net.IP) (*load, error) {
 		return nil, err
 	}
 	_ = conn.SetReadBuffer(16 << 20)
-	return &load{conn: conn, pc: ipv4.NewPacketConn(conn), server: &net.UDPAddr{IP: server, Port: 67}, relay: [4]byte(relay.To4())}, nil
+	return &load{conn: conn, linger: time.Second, pc: ipv4.NewPacketConn(conn), server: &net.UDPAddr{IP: server, Port: 67}, holders: map[uint32]uint32{}, relay: [4]byte(relay.To4())}, nil
 }
 
 func (l *load) close() { _ = l.conn.Close() }
@@ -75,14 +79,13 @@ func (l *load) close() { _ = l.conn.Close() }
 // run4 is one run of a load.
 type run4 struct {
 	*load
-	first   uint32
-	limit   int            // clients at most
-	sent    []atomic.Int64 // when client i sent its REQUEST
-	holders map[uint32]uint32
-	mu      sync.Mutex // guards out
-	out     *sender
-	result  loadResult
-	window  chan struct{} // a token for each exchange under way; nil in an open loop
+	first  uint32
+	limit  int            // clients at most
+	sent   []atomic.Int64 // when client i sent its REQUEST
+	mu     sync.Mutex     // guards out
+	out    *sender
+	result loadResult
+	window chan struct{} // a token for each exchange under way; nil in an open loop
 }
 
 // open begins rate exchanges each second for a time, whatever the answers.
@@ -122,8 +125,26 @@ func (l *load) closed(ctx context.Context, window, limit int, d time.Duration) l
 	return r.finish(done, start)
 }
 
+// until keeps exchanges under way until enough is closed.
+func (l *load) until(enough <-chan struct{}) loadResult {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	r := l.begin(100_000, 64)
+	done := r.receive(ctx)
+	start := time.Now()
+	for open := true; open && r.result.begun < r.limit; {
+		select {
+		case <-enough:
+			open = false
+		case <-r.window:
+			r.discover(1)
+		}
+	}
+	return r.finish(done, start)
+}
+
 func (l *load) begin(limit, window int) *run4 {
-	r := &run4{load: l, first: l.next, limit: limit, sent: make([]atomic.Int64, limit), holders: make(map[uint32]uint32, limit), out: newSender(l)}
+	r := &run4{load: l, first: l.next, limit: limit, sent: make([]atomic.Int64, limit), out: newSender(l)}
 	if window > 0 {
 		r.window = make(chan struct{}, window)
 		for range window {
@@ -133,9 +154,9 @@ func (l *load) begin(limit, window int) *run4 {
 	return r
 }
 
-// finish waits for late answers: a second without any, from what was the last.
+// finish waits for late answers.
 func (r *run4) finish(done <-chan time.Time, start time.Time) loadResult {
-	_ = r.conn.SetReadDeadline(time.Now().Add(time.Second))
+	_ = r.conn.SetReadDeadline(time.Now().Add(r.linger))
 	last := <-done
 	r.next += uint32(r.result.begun)
 	r.result.took = last.Sub(start)
@@ -211,7 +232,7 @@ func (r *run4) answer(b []byte, now time.Time) bool {
 		}
 	case 5:
 		a := binary.BigEndian.Uint32(b[16:])
-		if _, ok := r.holders[a]; ok {
+		if other, ok := r.holders[a]; ok && other != client {
 			r.result.twice++
 		}
 		r.holders[a] = client
@@ -226,6 +247,35 @@ func (r *run4) answer(b []byte, now time.Time) bool {
 		return true
 	}
 	return false
+}
+
+// offered asks again for clients of runs before, and gives those that are offered another address than theirs, and
+// those that are offered none.
+func (l *load) offered(want map[uint32]uint32) (wrong, silent int) {
+	out := newSender(l)
+	for client := range want {
+		out.discover(client)
+	}
+	out.flush()
+	left := maps.Clone(want)
+	buf := make([]byte, 1500)
+	_ = l.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for len(left) > 0 {
+		n, err := l.conn.Read(buf)
+		if err != nil {
+			break
+		}
+		client := binary.BigEndian.Uint32(buf[4:])
+		addr, ok := left[client]
+		if n < 244 || !ok {
+			continue
+		}
+		delete(left, client)
+		if binary.BigEndian.Uint32(buf[16:]) != addr {
+			wrong++
+		}
+	}
+	return wrong, len(left)
 }
 
 // sender makes and sends packets in batches.

@@ -2,5 +2,8 @@
 // (dnsmasq, an HTTP server, initramfs-tools with boot=nfs, nfs-ganesha), on the same virtual machine, in
 // turn, in one run.
 //
-// It holds only benchmarks: make bench-boot runs them, and no test depends on what they measure.
+// And DHCP alone, under load, with Kea and dnsmasq beside Muster.
+//
+// It holds only benchmarks, which make bench-boot and make bench-dhcp run, and one test that needs the same load:
+// no lease is lost when the server is killed. No test depends on what is measured.
 package bench
