@@ -2,6 +2,9 @@ package trace
 
 import (
 	"net"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +51,30 @@ func TestSummary(t *testing.T) {
 	}
 	if got := Summary(talk[3]); !strings.HasPrefix(got, "3 bytes that are no DHCP packet (") || !strings.Contains(got, "malformed (this is no DHCP packet") {
 		t.Errorf("garbage: %s", got)
+	}
+}
+
+// TestReasonsAreExplained: a reason that dhcpd has is one that people understand.
+func TestReasonsAreExplained(t *testing.T) {
+	files, err := filepath.Glob("../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`drop[A-Z]\w* +drop += "([a-z-]+)"`).FindAllSubmatch(b, -1) {
+			found++
+			if why := string(m[1]); Explain(why) == why {
+				t.Errorf("%s: %q has no explanation", f, why)
+			}
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d reasons found", found)
 	}
 }
 
