@@ -44,7 +44,8 @@ func (d *Daemon) restore(ctx context.Context, cancel context.CancelCauseFunc, o 
 		return "", fmt.Errorf("pair: %w", err)
 	}
 	defer os.RemoveAll(m.path(restoreDir)) // what stays is removed by the next one
-	defer beside(ctx, func(ctx context.Context) { d.watchRestore(ctx, cancel) })()
+	unwatch := beside(ctx, func(ctx context.Context) { d.watchRestore(ctx, cancel) })
+	defer unwatch()
 	seal := NewUnsealer(p)
 	if err := unpack(ctx, seal, m.path(restoreDir), from); err != nil {
 		return "", cmp.Or(p.err, seal.fault, err) // which the programs' own follow from
@@ -56,6 +57,10 @@ func (d *Daemon) restore(ctx context.Context, cancel context.CancelCauseFunc, o 
 		if st, err := os.Lstat(m.path(restoreDir + "/" + path)); err != nil || !st.IsDir() {
 			return "", fmt.Errorf("the archive has no directory %s", path)
 		}
+	}
+	unwatch() // what is put in its place from here on is no failure
+	if err := context.Cause(ctx); err != nil {
+		return "", err
 	}
 	return fmt.Sprintf("%d directories are in their places", len(o.Paths)), d.settle(ctx, o)
 }
