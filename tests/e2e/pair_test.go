@@ -30,7 +30,7 @@ func TestPair(t *testing.T) {
 	scenarios := []scenario{{"kill", (*pairSite).killActive}, {"return", (*pairSite).returnAndReplace}, {"vote", (*pairSite).killVote}}
 	if os.Getenv("MUSTER_E2E_PAIR") == "all" {
 		scenarios = append(scenarios, scenario{"cut", (*pairSite).cutLinks}, scenario{"fencing", (*pairSite).breakFencing},
-			scenario{"stale", (*pairSite).staleSurvivor})
+			scenario{"stale", (*pairSite).staleSurvivor}, scenario{"backup", (*pairSite).backUp})
 	}
 	for _, s := range scenarios {
 		if !t.Run(s.name, func(t *testing.T) { s.run(p.in(t)) }) {
