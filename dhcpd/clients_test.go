@@ -52,6 +52,7 @@ func serve(t *testing.T, interfaces ...string) *live {
 	s.Server = &Server{Subnets: []Subnet{rackNet, remoteNet}, Policy: s, Leases: new(lease.Table),
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Observe: func(e Event) {
+			e.Request = e.Request.clone()
 			select {
 			case s.events <- e:
 			default:

@@ -26,8 +26,8 @@ const (
 type Event struct {
 	Kind Kind
 	Time time.Time
-	// Request is what the machine sent: who it is, where it is, which program of it is speaking. It must
-	// not be changed.
+	// Request is what the machine sent: who it is, where it is, which program of it is speaking. It must not be
+	// changed, and is valid only while Observe runs.
 	Request *Request
 	// Addr is the address that it is about; zero for discover and silent.
 	Addr netip.Addr
