@@ -58,7 +58,6 @@ func BenchmarkDHCP(b *testing.B) {
 type dhcpBench struct {
 	wire *cable
 	bin  string
-	load *load
 	runs int
 }
 
