@@ -25,6 +25,8 @@ var DefaultBootFiles = []BootFile{
 // no row is for. script is set for iPXE, file for firmware.
 func bootFile(r *Request, h Host, table []BootFile, script func(*Request) string, url func(*Request, string) string) string {
 	switch {
+	case h.NoBoot:
+		return ""
 	case r.IPXE:
 		if script == nil {
 			return ""

@@ -21,6 +21,10 @@ func TestBootFile(t *testing.T) {
 		{"HTTP", Request{HTTP: true, Archs: []uint16{16}}, Host{}, "url/snponly.efi"},
 		{"HTTP with a file", Request{HTTP: true, Archs: []uint16{16}}, Host{BootFile: "x"}, "url/x"},
 		{"HTTP arch over TFTP", Request{PXE: true, Archs: []uint16{16}}, Host{}, ""},
+		{"BIOS that is not to boot", Request{PXE: true}, Host{NoBoot: true}, ""},
+		{"BIOS that is not to boot, with a file", Request{PXE: true}, Host{NoBoot: true, BootFile: "x"}, ""},
+		{"HTTP that is not to boot", Request{HTTP: true, Archs: []uint16{16}}, Host{NoBoot: true}, ""},
+		{"iPXE that is not to boot", Request{IPXE: true}, Host{NoBoot: true}, ""},
 		{"iPXE", Request{IPXE: true, Archs: []uint16{7}}, Host{BootFile: "x"}, "script"},
 	} {
 		if got := bootFile(&tt.r, tt.h, DefaultBootFiles, script, url); got != tt.want {

@@ -343,3 +343,25 @@ func TestProbe(t *testing.T) {
 		t.Errorf("offer %s, policy asked: %v, events %v", a, asked, f.events)
 	}
 }
+
+// TestNoBoot: a machine that is not to boot gets its address and name, and nothing that its firmware takes for an offer
+// to boot.
+func TestNoBoot(t *testing.T) {
+	f := newFixture(t)
+	f.Policy = fixedHosts{mac(1): {Address: ip("10.77.0.20"), Hostname: "printer", NoBoot: true}}
+	for _, client := range []dhcpv4.Modifier{biosROM, uefiX64, uefiHTTP, ipxe} {
+		p := f.one(discover(mac(1), client))
+		if addr(p.YourIPAddr) != ip("10.77.0.20") || p.HostName() != "printer" {
+			t.Errorf("got %s as %q", p.YourIPAddr, p.HostName())
+		}
+		for _, code := range []dhcpv4.OptionCode{dhcpv4.OptionClassIdentifier, dhcpv4.OptionVendorSpecificInformation, dhcpv4.OptionBootfileName,
+			dhcpv4.OptionTFTPServerName, dhcpv4.OptionEtherboot} {
+			if p.Options.Has(code) {
+				t.Errorf("it is told %s", code)
+			}
+		}
+		if p.BootFileName != "" || !p.ServerIPAddr.IsUnspecified() {
+			t.Errorf("it is told to load %q from %s", p.BootFileName, p.ServerIPAddr)
+		}
+	}
+}

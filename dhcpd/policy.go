@@ -31,6 +31,9 @@ type Host struct {
 	// BootFile replaces the file of the boot file table for the machine's firmware; empty means the
 	// table's. iPXE gets its script regardless.
 	BootFile string
+	// NoBoot means that the machine gets its address and name, but is told nothing to boot: its firmware goes on
+	// to the next device of its boot order.
+	NoBoot bool
 }
 
 // anyone is the Policy of a server without one: nobody is known.

@@ -167,11 +167,3 @@ func (s *server) seen(g roles.Sighting) {
 		s.recorder.Seen(g)
 	}
 }
-
-// bootURL is where a machine loads a boot file from; "" for a host, which boots by itself.
-func (s *server) bootURL(r *dhcpd.Request, path string) string {
-	if s.hosts.has(roles.MAC(r.MAC)) {
-		return ""
-	}
-	return s.url(r.Server) + path
-}

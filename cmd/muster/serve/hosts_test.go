@@ -46,7 +46,7 @@ func TestPolicyOfHosts(t *testing.T) {
 	printer := lease.MAC(macOf(t, printerMAC))
 	for _, n := range []*dhcpd.Subnet{&s.networks[0].Subnet, {Prefix: netip.MustParsePrefix("10.78.0.0/24")}} {
 		got := p.Host(t.Context(), &dhcpd.Request{MAC: printer, Subnet: n})
-		if got.Address != netip.MustParseAddr("10.77.0.150") || got.Hostname != "printer" || got.BootFile != "" {
+		if got.Address != netip.MustParseAddr("10.77.0.150") || got.Hostname != "printer" || !got.NoBoot {
 			t.Errorf("in %s the printer gets %+v", n.Prefix, got)
 		}
 	}
@@ -63,9 +63,6 @@ func TestHostIsNoNode(t *testing.T) {
 	s := hostedRack(t)
 	r := &dhcpd.Request{MAC: lease.MAC(macOf(t, printerMAC)), PXE: true}
 	s.sawDHCP(dhcpd.Event{Kind: dhcpd.Discover, Request: r})
-	if url := s.bootURL(r, "/ipxe"); url != "" {
-		t.Errorf("its iPXE is told %s", url)
-	}
 	got, err := (&director{server: s}).Script(t.Context(), httpboot.Machine{MAC: printerMAC, Remote: netip.MustParseAddr("10.77.0.150")})
 	if err != nil || got.Kind != httpboot.Local {
 		t.Errorf("Script = %+v, %v", got, err)

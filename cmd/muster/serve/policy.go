@@ -62,7 +62,7 @@ func (c *poolCache) read(s roles.Store) {
 // Host implements dhcpd.Policy: a machine with a slot has the slot's address and name, a host of muster.yaml its own.
 func (p policy) Host(ctx context.Context, r *dhcpd.Request) dhcpd.Host {
 	if h, ok := p.hosts.at(roles.MAC(r.MAC), r.Subnet); ok {
-		return dhcpd.Host{Address: h.Address, Hostname: h.Hostname}
+		return dhcpd.Host{Address: h.Address, Hostname: h.Hostname, NoBoot: true}
 	}
 	name, addr, ok := p.HostOf(ctx, roles.MAC(r.MAC), boots(r))
 	if !ok {
