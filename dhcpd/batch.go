@@ -83,7 +83,7 @@ func (b *batch) tap(s *Server, l *link, answers []answer) {
 func (a *answer) needsLease() bool {
 	switch a.req.Type {
 	case dhcpv4.MessageTypeRequest:
-		return a.kind == dhcpv4.MessageTypeAck
+		return !a.direct && a.kind == dhcpv4.MessageTypeAck
 	case dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeDecline:
 		return a.why == ""
 	default:
@@ -142,6 +142,9 @@ func (b *batch) ask(ctx context.Context, s *Server) {
 func (s *Server) concerns(r *Request) bool {
 	if r.Subnet == nil || r.probe() || r.Type == dhcpv4.MessageTypeDecline || r.Type == dhcpv4.MessageTypeRelease {
 		return false
+	}
+	if s.Proxy || r.pxe {
+		return r.Boots()
 	}
 	return !s.elsewhere(r)
 }

@@ -3,7 +3,8 @@ package dhcpd
 // BootFile says what firmware of one client architecture loads first (the NBP). Names are relative to the
 // root of the boot services.
 type BootFile struct {
-	// Arch is the client architecture (option 93): RFC 4578 §2.1 and IANA's "Processor Architecture Types".
+	// Arch is the client architecture (option 93): RFC 4578 §2.1, and IANA's "Processor Architecture Types" of RFC 5970,
+	// which go on where it ends.
 	Arch uint16
 	// HTTP: the architecture is one that loads by HTTP, and is told a URL instead of a name.
 	HTTP bool
@@ -11,41 +12,63 @@ type BootFile struct {
 	File string
 }
 
-// DefaultBootFiles are the files of Debian's ipxe package: the ones that drive the network card through the
-// firmware (UNDI, SNP), because that works for any card that could load them in the first place.
+// DefaultBootFiles are builds of iPXE that drive the network card through the firmware (UNDI, SNP), because that works for
+// any card that could load them in the first place. Those of x86 are files of Debian's ipxe package; the others have the
+// names of iPXE's builds, and are for who puts them where the boot services find them. Architectures that are not here
+// (IANA's 1 to 5, 8, 12 to 14, 17, 20 and 29 to 36) have no iPXE, or no machines.
 var DefaultBootFiles = []BootFile{
 	{Arch: 0, File: "undionly.kpxe"}, // x86 BIOS
-	{Arch: 7, File: "snponly.efi"},   // x64 UEFI, by IANA's registry
-	// EBC in IANA's registry; RFC 4578 as printed had x64 here, and much x64 firmware says 9.
+	{Arch: 6, File: "i386-efi/snponly.efi"},
+	{Arch: 7, File: "snponly.efi"}, // x64 UEFI, by IANA's registry
+	// EBC in IANA's registry; RFC 4578 as printed had x64 here (see its errata), and some x64 firmware says 9: VMware's,
+	// OVMF of old (github.com/danderson/netboot pull request 30, crowbar/barclamp-provisioner pull request 180).
 	{Arch: 9, File: "snponly.efi"},
+	{Arch: 10, File: "arm32-efi/snponly.efi"},
+	{Arch: 11, File: "arm64-efi/snponly.efi"},
+	{Arch: 15, HTTP: true, File: "i386-efi/snponly.efi"},
 	{Arch: 16, HTTP: true, File: "snponly.efi"}, // x64 UEFI, boot from HTTP
+	{Arch: 18, HTTP: true, File: "arm32-efi/snponly.efi"},
+	{Arch: 19, HTTP: true, File: "arm64-efi/snponly.efi"},
+	{Arch: 21, File: "arm32-efi/snponly.efi"}, // U-Boot, which starts UEFI programs
+	{Arch: 22, File: "arm64-efi/snponly.efi"},
+	{Arch: 25, File: "riscv32-efi/snponly.efi"},
+	{Arch: 26, HTTP: true, File: "riscv32-efi/snponly.efi"},
+	{Arch: 27, File: "riscv64-efi/snponly.efi"},
+	{Arch: 28, HTTP: true, File: "riscv64-efi/snponly.efi"},
+	{Arch: 39, File: "loong64-efi/snponly.efi"},
+	{Arch: 40, HTTP: true, File: "loong64-efi/snponly.efi"},
+	{Arch: archRPi, File: "bootcode.bin"}, // the Raspberry Pi's firmware loads no iPXE: see quirks
 }
 
 // bootFile is what r loads: a name, or a URL, or nothing for an operating system and for an architecture that
-// no row is for. script is set for iPXE, file for firmware.
-func bootFile(r *Request, h Host, table []BootFile, script func(*Request) string, url func(*Request, string) string) string {
+// no row is for.
+func (s *Server) bootFile(r *Request, h Host, q *quirk) string {
 	switch {
 	case h.NoBoot:
 		return ""
 	case r.IPXE:
-		if script == nil {
+		if s.ScriptURL == nil {
 			return ""
 		}
-		return script(r)
+		return s.ScriptURL(r)
 	case !r.PXE && !r.HTTP:
 		return ""
 	}
+	arch, table := r.Arch(), s.bootFiles()
+	if q != nil && q.arch != nil {
+		arch = *q.arch
+	}
 	name := h.BootFile
 	for i := 0; name == "" && i < len(table); i++ {
-		if table[i].Arch == r.Arch() && table[i].HTTP == r.HTTP {
+		if table[i].Arch == arch && table[i].HTTP == r.HTTP {
 			name = table[i].File
 		}
 	}
 	if name == "" || !r.HTTP {
 		return name
 	}
-	if url == nil {
+	if s.FileURL == nil {
 		return ""
 	}
-	return url(r, name)
+	return s.FileURL(r, name)
 }

@@ -27,6 +27,8 @@ func (d *round) decide(r *Request, h Host) answer {
 		return silence(r, dropSubnet)
 	case h.Ignore:
 		return silence(r, dropIgnored)
+	case d.Proxy || r.pxe:
+		return d.direct(r, h)
 	}
 	switch r.Type {
 	case dhcpv4.MessageTypeDiscover:
@@ -46,8 +48,8 @@ func silence(r *Request, why drop) answer { return answer{req: r, subnet: r.Subn
 
 // reply is an answer with an address; zero for INFORM.
 func (d *round) reply(kind dhcpv4.MessageType, r *Request, h Host, a netip.Addr, n *Subnet) answer {
-	return answer{req: r, kind: kind, addr: a, subnet: n, host: h,
-		file: bootFile(r, h, d.bootFiles(), d.ScriptURL, d.FileURL)}
+	q := d.quirk(r)
+	return answer{req: r, kind: kind, addr: a, subnet: n, host: h, file: d.bootFile(r, h, q), quirk: q}
 }
 
 func (d *round) discover(r *Request, h Host) answer {
@@ -103,6 +105,9 @@ func (d *round) request(r *Request, h Host) answer {
 
 // elsewhere reports whether the machine chose another server.
 func (s *Server) elsewhere(r *Request) bool {
+	if r.pxe && r.Unicast {
+		return false // some repeat the other server's, but ask this one
+	}
 	return r.ServerID.IsValid() && r.ServerID != r.Server && !s.isOurs(r.ServerID)
 }
 

@@ -2,7 +2,9 @@
 //
 // It speaks RFC 2131 and 2132 in full (discover, select, init-reboot, renew, rebind, release, decline, inform,
 // relays), echoes relay agent information (RFC 3046) and client identifiers (RFC 6842), and tells PXE, UEFI
-// HTTP and iPXE clients what to load (RFC 4578, PXE 2.1). It is authoritative for its subnets.
+// HTTP and iPXE clients what to load (RFC 4578, PXE 2.1), also on the boot server's port 4011. It is authoritative for
+// its subnets; or, as Server.Proxy, it gives no address and only tells them what to load, beside a DHCP server that
+// somebody else runs.
 //
 // Packets are read in batches. Each batch is decided in one pass, its leases are committed durably at once,
 // and only then are the ACKs sent: under load the batch grows and shares the cost of the fsync. An offer stays
@@ -14,7 +16,7 @@
 // Machines that nobody knows are limited by Newcomers, so that made-up MACs cost the known ones nothing.
 //
 // The package knows no policy: which machine gets which address, name or boot file is asked of a Policy. It
-// deliberately does not do DHCPv6, proxyDHCP, BOOTP without option 53, dynamic DNS, failover between servers,
+// deliberately does not do DHCPv6, BOOTP without option 53, dynamic DNS, failover between servers,
 // or hardware other than Ethernet. Leases are keyed by MAC and never by client identifier (against RFC 2131
 // §4.2), so that ROM, boot loader and operating system of one machine share one address.
 //

@@ -19,6 +19,8 @@ const (
 	Refused  Kind = "nak"      // it asked for an address that it must not use, for Reason
 	Declined Kind = "decline"  // it found Addr in use by somebody else
 	Released Kind = "release"  // it gave Addr back
+	Directed Kind = "direct"   // it has Addr by other means and was told what to boot, and no more
+	Chosen   Kind = "chosen"   // Proxy: it takes Addr from the other server, Request.ServerID
 	Silent   Kind = "silent"   // it got no answer, for Reason
 )
 
@@ -29,7 +31,7 @@ type Event struct {
 	// Request is what the machine sent: who it is, where it is, which program of it is speaking. It must not be
 	// changed, and is valid only while Observe runs.
 	Request *Request
-	// Addr is the address that it is about; zero for discover and silent.
+	// Addr is the address that it is about; zero for discover and silent, and for what has none or does not say it.
 	Addr netip.Addr
 	// Hostname is the name that the machine was given; empty for none.
 	Hostname string
@@ -43,6 +45,10 @@ type Event struct {
 func (a *answer) event(now time.Time) Event {
 	e := Event{Time: now, Request: a.req, Addr: a.addr, Hostname: a.host.Hostname, File: a.file, Reason: a.why}
 	switch {
+	case a.chosen().IsValid():
+		e.Kind, e.Addr, e.Reason = Chosen, a.chosen(), ""
+	case a.direct && a.kind == dhcpv4.MessageTypeAck:
+		e.Kind, e.Addr = Directed, a.req.Client
 	case a.why != "" && a.kind == dhcpv4.MessageTypeNak:
 		e.Kind = Refused
 		e.Addr = a.req.Requested

@@ -49,7 +49,7 @@ func (c *socket) follow() error {
 		c.gone = false
 		return nil
 	}
-	fresh, err := open(c.ifi.Name)
+	fresh, err := open(c.ifi.Name, c.port)
 	if err != nil {
 		return nil // it has no address yet, or is down: look again
 	}

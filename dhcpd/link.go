@@ -13,6 +13,15 @@ type link struct {
 	index int
 	mac   lease.MAC
 	addrs []netip.Prefix // its IPv4 addresses, each with its network
+	pxe   bool           // it is the boot server's port there, and not DHCP's
+}
+
+// port is the one that packets come in on.
+func (l *link) port() uint16 {
+	if l.pxe {
+		return pxePort
+	}
+	return serverPort
 }
 
 // datagram is a packet that came in.
@@ -74,7 +83,7 @@ func (l *link) has(a netip.Addr) bool {
 // the subnet (RFC 2131 §4.3.1); else that of a machine which unicasts to us from behind a router, to renew;
 // else the addresses of the interface.
 func (s *Server) locate(r *Request, l *link, to netip.Addr) {
-	r.Interface = l.name
+	r.Interface, r.pxe = l.name, l.pxe
 	r.Unicast = l.has(to)
 	by := r.Relay
 	if !by.IsValid() && r.Unicast {

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listen opens the sockets of the named interfaces: UDP port 67 on each, and a packet socket to reach
+// Listen opens the sockets of the named interfaces: UDP ports 67 and 4011 on each, and packet sockets to reach
 // machines that have no address yet. On an error nothing stays open; it reports every interface that is
 // missing, down, without an IPv4 address, or has another server on it, and wrong subnets.
 func (s *Server) Listen(interfaces ...string) (*Conn, error) {
@@ -26,12 +26,17 @@ func (s *Server) Listen(interfaces ...string) (*Conn, error) {
 	conn := new(Conn)
 	var faults []error
 	for _, name := range interfaces {
-		p, err := open(name)
+		p, err := open(name, serverPort)
 		if err != nil {
 			faults = append(faults, err)
 			continue
 		}
 		conn.ports = append(conn.ports, p)
+		if boot, err := open(name, pxePort); err != nil {
+			faults = append(faults, err)
+		} else {
+			conn.ports = append(conn.ports, boot)
+		}
 		if l := p.link(); !s.serves(&l) {
 			s.log().Warn("dhcpd: no address of the interface is in a configured subnet: only relayed requests are answered there",
 				"interface", name, "addresses", fmt.Sprint(l.addrs))
@@ -53,8 +58,8 @@ func (s *Server) serves(l *link) bool {
 	return false
 }
 
-// open checks an interface and opens its sockets.
-func open(name string) (*socket, error) {
+// open checks an interface and opens the sockets of a port.
+func open(name string, port int) (*socket, error) {
 	ifi, addrs, err := inspect(name)
 	if err != nil {
 		return nil, err
@@ -62,20 +67,20 @@ func open(name string) (*socket, error) {
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("dhcpd: interface %s has no IPv4 address: give it one of the subnet that it serves (ip address add … dev %s)", name, name)
 	}
-	udp, err := listenUDP(name, serverPort)
+	udp, err := listenUDP(name, port)
 	if err != nil {
 		return nil, err
 	}
 	raw, err := openRaw(ifi.Index)
 	if err != nil {
 		udp.Close()
-		return nil, explain(name, serverPort, err)
+		return nil, explain(name, port, err)
 	}
-	c, err := newSocket(ifi, addrs, udp, raw)
+	c, err := newSocket(ifi, addrs, port, udp, raw)
 	if err != nil {
 		udp.Close()
 		_ = raw.close()
-		return nil, explain(name, serverPort, err)
+		return nil, explain(name, port, err)
 	}
 	return c, nil
 }

@@ -27,7 +27,7 @@ var readable = [...]dhcpv4.OptionCode{
 	dhcpv4.OptionHostName, dhcpv4.OptionClassIdentifier, dhcpv4.OptionUserClassInformation,
 	dhcpv4.OptionClientSystemArchitectureType, dhcpv4.OptionClientMachineIdentifier, dhcpv4.OptionEtherboot,
 	dhcpv4.OptionRelayAgentInformation, dhcpv4.OptionOptionOverload, dhcpv4.OptionRapidCommit,
-	dhcpv4.OptionSubnetSelection,
+	dhcpv4.OptionSubnetSelection, dhcpv4.OptionVendorSpecificInformation,
 }
 
 // places gives for an option code its index in readable and one more; 0 for those that are not read.

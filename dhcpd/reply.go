@@ -18,6 +18,9 @@ type answer struct {
 	host   Host
 	file   string // what to boot; empty is nothing
 	why    string // of a NAK and of silence
+	// direct: it says what to boot, and has no address; see proxy.go.
+	direct bool
+	quirk  *quirk // of the machine; nil for none
 }
 
 // The least size of an IP datagram that every client accepts (RFC 2132 §9.10), and what of it is not DHCP.
@@ -65,11 +68,11 @@ func (w *writer) options() {
 	if w.addr.IsValid() {
 		w.seconds(dhcpv4.OptionIPAddressLeaseTime, w.subnet.lease())
 	}
-	if !nak {
+	if !nak && !w.direct {
 		w.parameters()
 	}
-	if boots && r.PXE {
-		w.put(dhcpv4.OptionVendorSpecificInformation, pxeDiscoveryControl...)
+	if v := w.pxeOptions(); v != nil {
+		w.put(dhcpv4.OptionVendorSpecificInformation, v...)
 	}
 	if nak {
 		w.text(dhcpv4.OptionMessage, w.why)
@@ -77,12 +80,8 @@ func (w *writer) options() {
 	if w.addr.IsValid() {
 		w.times()
 	}
-	switch {
-	case boots && r.PXE:
-		w.text(dhcpv4.OptionClassIdentifier, "PXEClient")
-	case boots && r.HTTP:
-		// UEFI 2.10 §24.7.3.1: an answer without it is not for HTTP boot.
-		w.text(dhcpv4.OptionClassIdentifier, "HTTPClient")
+	if class := w.vendorClass(); class != "" {
+		w.text(dhcpv4.OptionClassIdentifier, class)
 	}
 	w.echo(dhcpv4.OptionClientIdentifier) // RFC 6842 §3
 	if boots {
@@ -92,7 +91,7 @@ func (w *writer) options() {
 		// Without it PXE ROMs do not take an answer for theirs (PXE 2.1 §2.2.3).
 		w.echo(dhcpv4.OptionClientMachineIdentifier)
 	}
-	if boots && r.IPXE && r.wants(dhcpv4.OptionEtherboot) {
+	if boots && r.IPXE && !w.direct && r.wants(dhcpv4.OptionEtherboot) {
 		w.put(dhcpv4.OptionEtherboot, ipxeNoProxy...)
 	}
 	w.echo(dhcpv4.OptionRelayAgentInformation) // RFC 3046 §2.2
@@ -156,10 +155,10 @@ func (w *writer) boot(server [4]byte) {
 	if fits {
 		copy(fixed[atFile:], w.file)
 	}
-	if r.wants(dhcpv4.OptionTFTPServerName) {
+	if w.asks(dhcpv4.OptionTFTPServerName) {
 		w.put(dhcpv4.OptionTFTPServerName, name...)
 	}
-	if r.HTTP || !fits || r.wants(dhcpv4.OptionBootfileName) {
+	if r.HTTP || !fits || w.asks(dhcpv4.OptionBootfileName) {
 		w.text(dhcpv4.OptionBootfileName, w.file)
 	}
 }

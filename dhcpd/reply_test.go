@@ -69,7 +69,7 @@ func TestGolden(t *testing.T) {
 		{"bios-ack", slot, selecting(mac(1), slot.Address, biosROM)},
 		{"uefi-offer", slot, discover(mac(1), uefiX64)},
 		{"uefi-bootfile", Host{BootFile: "special.efi"}, discover(mac(1), uefiX64)},
-		{"uefi-no-file", Host{}, discover(mac(1), mods(uefiX64, arch(27)))},
+		{"uefi-no-file", Host{}, discover(mac(1), mods(uefiX64, arch(3)))},
 		{"http-offer", slot, discover(mac(1), uefiHTTP)},
 		{"ipxe-offer", slot, discover(mac(1), ipxe)},
 		{"ipxe-ack", slot, selecting(mac(1), slot.Address, ipxe)},

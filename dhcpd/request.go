@@ -22,7 +22,7 @@ type Request struct {
 	// Type is the message type (option 53).
 	Type dhcpv4.MessageType
 
-	// PXE: firmware that boots over TFTP (option 60 starts with PXEClient). HTTP: UEFI HTTP boot (option 60
+	// PXE: firmware that boots over TFTP (option 60 starts with PXEClient, or is one of quirks). HTTP: UEFI HTTP boot (option 60
 	// starts with HTTPClient). IPXE: iPXE itself (user class iPXE, or its option 175), whatever else it says
 	// it is. At most one is set; none for an operating system.
 	PXE, HTTP, IPXE bool
@@ -58,10 +58,14 @@ type Request struct {
 	// subnets are all of the link that the machine is on; Subnet is the first.
 	subnets []*Subnet
 	archs   [4]uint16 // what Archs is of, mostly
+	pxe     bool      // it came in on the boot server's port
 	// msg and datagram are valid only while the batch is answered.
 	msg
 	datagram *datagram
 }
+
+// Boots reports whether firmware or iPXE is speaking, and not an operating system.
+func (r *Request) Boots() bool { return r.PXE || r.HTTP || r.IPXE }
 
 // Arch is the first of Archs; 0 (x86 BIOS) if the machine told none, as RFC 4578 clients of old do.
 func (r *Request) Arch() uint16 {
@@ -97,11 +101,17 @@ const (
 	dropNoAddress drop = "no-address"   // a REQUEST or INFORM without the address that it is about
 	dropTooLarge  drop = "too-large"    // the answer does not fit into what the machine accepts
 	dropSend      drop = "send"         // the answer could not be sent
+
+	// In proxy mode, and on port 4011.
+	dropNotBooting drop = "not-booting" // no firmware, or nothing that is about booting
+	dropNoFile     drop = "no-file"     // there is nothing for it to boot
+	dropAddress    drop = "address"     // about an address, which is the other server's to give
 )
 
 // drops are all of them.
 var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardware, dropSubnet, dropIgnored, dropOther, dropFull, dropNewcomer,
-	dropCommit, dropNotHolder, dropNoAddress, dropTooLarge, dropSend}
+	dropCommit, dropNotHolder, dropNoAddress, dropTooLarge, dropSend,
+	dropNotBooting, dropNoFile, dropAddress}
 
 // requestTypes are what machines send.
 var requestTypes = []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDecline,
@@ -156,7 +166,7 @@ func (r *Request) readClient(names names) {
 		r.IPXE = true
 	case strings.HasPrefix(r.VendorClass, "HTTPClient"):
 		r.HTTP = true
-	case strings.HasPrefix(r.VendorClass, "PXEClient"):
+	case strings.HasPrefix(r.VendorClass, "PXEClient"), isFirmware(r.VendorClass):
 		r.PXE = true
 	default:
 		return

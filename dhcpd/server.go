@@ -20,6 +20,10 @@ type Server struct {
 	// Subnets are the networks that it answers for; at least one. They must not overlap. Several of them on
 	// one link share it: a machine gets an address of the first that has one left.
 	Subnets []Subnet
+	// Proxy means that somebody else's DHCP server gives the addresses: this one only tells firmware what to boot,
+	// and is silent to all else. Subnets say then what networks there are; their ranges are not used. False means
+	// that it is the DHCP server.
+	Proxy bool
 	// Policy says what each machine gets; nil means that all get a dynamic address.
 	Policy Policy
 	// Leases is the table of all leases, as it was loaded; nil means a new, empty one. Others may read it,
@@ -85,7 +89,7 @@ func (s *Server) Serve(ctx context.Context, conn *Conn) error {
 	s.init()
 	s.mu.Lock()
 	for _, p := range conn.ports {
-		s.links[p.link().name] = p.link()
+		s.links[p.link().name] = p.link() // both ports of an interface have the same addresses
 	}
 	s.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
@@ -107,7 +111,9 @@ func (s *Server) servePort(ctx context.Context, p port) error {
 		case errors.Is(err, net.ErrClosed):
 			return err
 		case errors.Is(err, errGone), errors.Is(err, errAgain):
-			s.log().Warn("dhcpd: "+err.Error(), "interface", p.link().name)
+			if l := p.link(); !l.pxe { // the other port's socket says it
+				s.log().Warn("dhcpd: "+err.Error(), "interface", l.name)
+			}
 		case err != nil:
 			// The interface went down, or the like: it will come back, and machines wait for it.
 			s.log().Error("dhcpd: cannot read, trying again", "interface", p.link().name, "err", err)

@@ -36,6 +36,7 @@ type fixture struct {
 	sent   []outgoing
 	batch  batch
 	broken error // of every send
+	pxe    bool  // it is the boot server's port
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -60,7 +61,7 @@ func (r *Request) clone() *Request {
 
 // The fixture is its own port: eth1 with the server's address.
 func (f *fixture) link() link {
-	return link{name: "eth1", index: 2, mac: mac(0xffffff), addrs: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/24")}}
+	return link{name: "eth1", index: 2, mac: mac(0xffffff), addrs: []netip.Prefix{netip.MustParsePrefix("10.77.0.1/24")}, pxe: f.pxe}
 }
 func (f *fixture) read() ([]datagram, error) { return nil, net.ErrClosed }
 func (f *fixture) interrupt()                {}

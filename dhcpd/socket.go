@@ -28,6 +28,7 @@ const (
 // socket is the port of a real interface.
 type socket struct {
 	ifi     *net.Interface
+	port    int
 	addrs   []netip.Prefix
 	checked time.Time // when addrs were read
 
@@ -47,12 +48,12 @@ type socket struct {
 	interrupted bool
 }
 
-func newSocket(ifi *net.Interface, addrs []netip.Prefix, udp *net.UDPConn, raw *raw) (*socket, error) {
+func newSocket(ifi *net.Interface, addrs []netip.Prefix, port int, udp *net.UDPConn, raw *raw) (*socket, error) {
 	rc, err := udp.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	c := &socket{ifi: ifi, addrs: addrs, checked: time.Now(), udp: udp, rc: rc, raw: raw, in: newVector(false), out: newVector(false)}
+	c := &socket{ifi: ifi, port: port, addrs: addrs, checked: time.Now(), udp: udp, rc: rc, raw: raw, in: newVector(false), out: newVector(false)}
 	room := make([]byte, batchSize*packetSize)
 	for i := range batchSize {
 		b := room[i*packetSize : (i+1)*packetSize : (i+1)*packetSize]
@@ -72,7 +73,7 @@ func (c *socket) link() link {
 		}
 		c.checked = time.Now()
 	}
-	return link{name: c.ifi.Name, index: c.ifi.Index, mac: lease.MAC(c.ifi.HardwareAddr), addrs: c.addrs}
+	return link{name: c.ifi.Name, index: c.ifi.Index, mac: lease.MAC(c.ifi.HardwareAddr), addrs: c.addrs, pxe: c.port == pxePort}
 }
 
 func (c *socket) read() ([]datagram, error) {

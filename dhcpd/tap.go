@@ -31,7 +31,7 @@ func (s *Server) tapIn(l *link, d *datagram, why string) {
 		return
 	}
 	s.Tap(Packet{Interface: l.name, MAC: hardwareOf(d.data), In: true, From: d.from,
-		To: netip.AddrPortFrom(d.to, serverPort), Data: d.data, Drop: why})
+		To: netip.AddrPortFrom(d.to, l.port()), Data: d.data, Drop: why})
 }
 
 // tapAnswer shows a request, and the reply to it if there is one, which o is then.
@@ -45,7 +45,7 @@ func (s *Server) tapAnswer(l *link, a *answer, o *outgoing) {
 	}
 	s.tapIn(l, a.req.datagram, why)
 	if a.kind != dhcpv4.MessageTypeNone {
-		s.Tap(Packet{Interface: l.name, MAC: a.req.MAC, From: netip.AddrPortFrom(o.from, serverPort), To: o.to, Data: o.data})
+		s.Tap(Packet{Interface: l.name, MAC: a.req.MAC, From: netip.AddrPortFrom(o.from, l.port()), To: o.to, Data: o.data})
 	}
 }
 

@@ -38,8 +38,8 @@ func (w *writer) header() {
 	b[0], b[atHTYPE], b[atHLEN] = byte(dhcpv4.OpcodeBootReply), in[atHTYPE], in[atHLEN]
 	copy(b[atXID:], w.req.XID[:])
 	copy(b[atFlags:atCIADDR], in[atFlags:])
-	if w.kind == dhcpv4.MessageTypeNak && w.req.Relay.IsValid() {
-		b[atFlags] |= 0x80 // RFC 2131 §4.3.2: the relay must not unicast it to an address that is wrong
+	if w.kind == dhcpv4.MessageTypeNak && w.req.Relay.IsValid() || w.direct && !w.req.Client.IsValid() {
+		b[atFlags] |= 0x80 // RFC 2131 §4.3.2: the relay must not unicast it to an address that is wrong, or none
 	}
 	if w.kind == dhcpv4.MessageTypeAck {
 		copy(b[atCIADDR:atYIADDR], in[atCIADDR:])

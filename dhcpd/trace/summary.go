@@ -208,6 +208,9 @@ var reasons = []struct{ drop, text string }{
 	{"not-holder", "it gives back or declines an address that it does not have"},
 	{"no-address", "it does not say which address it is about"},
 	{"too-large", "the answer does not fit into what the machine accepts (option 57)"},
+	{"not-booting", "it does not boot from the network, and beside another DHCP server (dhcpd.mode: proxy), and on port 4011, nothing else is answered"},
+	{"no-file", "there is nothing for it to boot: no file for its architecture, or it is one of dhcpd.subnets[].hosts"},
+	{"address", "it is about an address, which another DHCP server gives (dhcpd.mode: proxy)"},
 	{"send", "the answer could not be sent; see the server's log"},
 }
 
