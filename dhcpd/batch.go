@@ -82,8 +82,10 @@ func (b *batch) tap(s *Server, l *link, answers []answer) {
 // needsLease reports whether a is true only once the leases of its batch are durable.
 func (a *answer) needsLease() bool {
 	switch a.req.Type {
-	case dhcpv4.MessageTypeRequest:
+	case dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDiscover: // that is rapid commit
 		return !a.direct && a.kind == dhcpv4.MessageTypeAck
+	case dhcpv4.MessageTypeNone:
+		return a.kind == bootReply
 	case dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeDecline:
 		return a.why == ""
 	default:

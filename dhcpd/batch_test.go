@@ -162,7 +162,8 @@ func TestGarbage(t *testing.T) {
 		{"no address", good(dhcpv4.WithHwAddr(make([]byte, 6))), dropHardware},
 		{"broadcast address", good(dhcpv4.WithHwAddr([]byte{255, 255, 255, 255, 255, 255})), dropHardware},
 		{"BOOTP", good(dhcpv4.WithoutOption(dhcpv4.OptionDHCPMessageType)), dropBOOTP},
-		{"two types", good(option(dhcpv4.OptionDHCPMessageType, 1, 1)), dropBOOTP},
+		{"two types", good(option(dhcpv4.OptionDHCPMessageType, 1, 1)), dropMalformed},
+		{"a type of nothing", good(option(dhcpv4.OptionDHCPMessageType, 0)), dropMalformed},
 		{"REQUEST of nothing", message(mac(1), dhcpv4.MessageTypeRequest).ToBytes(), dropNoAddress},
 		{"no End option", noEnd, ""},
 	} {

@@ -27,10 +27,14 @@ func (d *round) decide(r *Request, h Host) answer {
 		return silence(r, dropSubnet)
 	case h.Ignore:
 		return silence(r, dropIgnored)
+	case r.Type == dhcpv4.MessageTypeNone && (d.Proxy || r.pxe):
+		return silence(r, dropBOOTP) // who knows no DHCP knows no PXE
 	case d.Proxy || r.pxe:
 		return d.direct(r, h)
 	}
 	switch r.Type {
+	case dhcpv4.MessageTypeNone:
+		return d.bootp(r, h)
 	case dhcpv4.MessageTypeDiscover:
 		return d.discover(r, h)
 	case dhcpv4.MessageTypeRequest:
@@ -62,12 +66,31 @@ func (d *round) discover(r *Request, h Host) answer {
 		a, n = d.choose(r)
 	}
 	if n == nil {
-		d.complain("full "+r.Subnet.Prefix.String(), "no address is left for a machine: make the range larger or the lease shorter",
-			"subnet", r.Subnet.Prefix, "range", r.Subnet.Range.First.String()+"-"+r.Subnet.Range.Last.String(), "mac", r.MAC)
-		return silence(r, dropFull)
+		return d.full(r)
+	}
+	if n.RapidCommit && r.carries(dhcpv4.OptionRapidCommit) && !r.probe() {
+		d.lend(r, h, a, n.lease())
+		return d.reply(dhcpv4.MessageTypeAck, r, h, a, n) // RFC 4039 §3.1
 	}
 	d.offers.put(r.MAC, a, d.now)
 	return d.reply(dhcpv4.MessageTypeOffer, r, h, a, n)
+}
+
+// full is the silence for a machine that no address is left for.
+func (d *round) full(r *Request) answer {
+	d.complain("full "+r.Subnet.Prefix.String(), "no address is left for a machine: make the range larger or the lease shorter",
+		"subnet", r.Subnet.Prefix, "range", r.Subnet.Range.First.String()+"-"+r.Subnet.Range.Last.String(), "mac", r.MAC)
+	return silence(r, dropFull)
+}
+
+// lend notes that r's machine has a for a time. Until that is committed, and if it fails, the address stays promised.
+func (d *round) lend(r *Request, h Host, a netip.Addr, term time.Duration) {
+	name := h.Hostname
+	if name == "" {
+		name = r.Hostname
+	}
+	d.put(lease.Lease{MAC: r.MAC, Addr: a, Expires: d.now.Add(term), Hostname: name})
+	d.offers.put(r.MAC, a, d.now)
 }
 
 // request covers all four that RFC 2131 §4.3.2 tells apart. A machine that chose us (SELECTING), remembers an
@@ -93,22 +116,17 @@ func (d *round) request(r *Request, h Host) answer {
 	if fixed := h.Address == a; !fixed && !d.admits(r) {
 		return silence(r, dropNewcomer)
 	}
-	name := h.Hostname
-	if name == "" {
-		name = r.Hostname
-	}
-	d.put(lease.Lease{MAC: r.MAC, Addr: a, Expires: d.now.Add(n.lease()), Hostname: name})
-	// Until the lease is committed, and if that fails, the address stays promised.
-	d.offers.put(r.MAC, a, d.now)
+	d.lend(r, h, a, n.lease())
 	return d.reply(dhcpv4.MessageTypeAck, r, h, a, n)
 }
 
-// elsewhere reports whether the machine chose another server.
+// elsewhere reports whether the machine chose another server. The address that its relay has us take is ours (RFC 5107
+// §4).
 func (s *Server) elsewhere(r *Request) bool {
 	if r.pxe && r.Unicast {
 		return false // some repeat the other server's, but ask this one
 	}
-	return r.ServerID.IsValid() && r.ServerID != r.Server && !s.isOurs(r.ServerID)
+	return r.ServerID.IsValid() && r.ServerID != r.Server && r.ServerID != r.Override && !s.isOurs(r.ServerID)
 }
 
 // entitled says whether the machine may have a; why is empty then, and n its subnet.

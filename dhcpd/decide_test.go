@@ -365,3 +365,45 @@ func TestNoBoot(t *testing.T) {
 		}
 	}
 }
+
+// TestRapidCommit: RFC 4039, two packets instead of four where the subnet allows it.
+func TestRapidCommit(t *testing.T) {
+	f := newFixture(t)
+	quick := option(dhcpv4.OptionRapidCommit)
+	if p := f.one(discover(mac(1), quick)); p.MessageType() != dhcpv4.MessageTypeOffer || p.Options.Has(dhcpv4.OptionRapidCommit) {
+		t.Errorf("though it is off:\n%s", p.Summary())
+	}
+	f.Subnets[0].RapidCommit = true
+	p := f.one(discover(mac(1), quick))
+	a := addr(p.YourIPAddr)
+	if p.MessageType() != dhcpv4.MessageTypeAck || !p.Options.Has(dhcpv4.OptionRapidCommit) || p.IPAddressLeaseTime(0) != time.Hour {
+		t.Errorf("reply:\n%s", p.Summary())
+	}
+	if l, ok := f.Leases.ByMAC(mac(1)); !ok || l.Addr != a || f.last().Kind != Acked {
+		t.Errorf("lease %+v, event %s", l, f.last().Kind)
+	}
+	if p := f.one(renewing(mac(1), a)); p.Options.Has(dhcpv4.OptionRapidCommit) {
+		t.Error("rapid commit in the answer to a REQUEST")
+	}
+	if p := f.one(discover(mac(2))); p.MessageType() != dhcpv4.MessageTypeOffer {
+		t.Errorf("%s for a machine that did not ask for it", p.MessageType())
+	}
+	if f.one(discover(mac(3), quick, option(dhcpv4.OptionUserClassInformation, []byte(DetectorClass)...))); f.Leases.Len() != 1 {
+		t.Error("looking for servers took a lease")
+	}
+}
+
+// TestRapidCommitHoldsBack: nothing before it is durable, and nothing for more strangers than are let in.
+func TestRapidCommitHoldsBack(t *testing.T) {
+	f := newFixture(t)
+	f.Subnets[0].RapidCommit = true
+	f.Newcomers = Newcomers{Total: 1}
+	quick := option(dhcpv4.OptionRapidCommit)
+	f.one(discover(mac(1), quick))
+	if out := f.exchange(discover(mac(2), quick)); len(out) != 0 {
+		t.Errorf("a stranger too many got:\n%s", out[0].Summary())
+	}
+	f.Policy = fixedHosts{mac(3): {Address: ip("10.77.0.20")}}
+	f.Commit = func(context.Context, []lease.Lease, []lease.MAC) error { return errDiskFull }
+	f.none(discover(mac(3), quick), dropCommit)
+}

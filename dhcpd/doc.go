@@ -11,14 +11,18 @@
 // in memory; only an ACK writes.
 //
 // A packet is read in place and a reply is written straight into a buffer that is used again: an exchange makes next
-// to no garbage. Options in the file and sname fields (option 52) and in pieces (RFC 3396) are read.
+// to no garbage. Options in the file and sname fields (option 52) and in pieces (RFC 3396) are read and, where an answer
+// does not fit otherwise, written. No answer is larger than the machine takes (option 57).
+//
+// Where the operator wants it, machines get classless static routes (RFC 3442), an address in two packets (RFC 4039) or
+// by BOOTP (RFC 951, 1534), and relays name the link (RFC 3527) and stand for the server (RFC 5107).
 //
 // Machines that nobody knows are limited by Newcomers, so that made-up MACs cost the known ones nothing.
 //
 // The package knows no policy: which machine gets which address, name or boot file is asked of a Policy. It
-// deliberately does not do DHCPv6, BOOTP without option 53, dynamic DNS, failover between servers,
-// or hardware other than Ethernet. Leases are keyed by MAC and never by client identifier (against RFC 2131
-// §4.2), so that ROM, boot loader and operating system of one machine share one address.
+// deliberately does not do DHCPv6, dynamic DNS, failover between servers, hardware other than Ethernet, or the relay's
+// flags (RFC 5010): whether a packet was broadcast makes no difference here. Leases are keyed by MAC and never by client
+// identifier (against RFC 2131 §4.2), so that ROM, boot loader and operating system of one machine share one address.
 //
 // It runs on Linux only: it needs SO_BINDTODEVICE, recvmmsg and packet sockets.
 package dhcpd

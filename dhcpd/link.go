@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
 	"muster/dhcpd/lease"
 )
 
@@ -79,13 +81,20 @@ func (l *link) has(a netip.Addr) bool {
 	return false
 }
 
-// locate fills in where r came from: the subnets of its link and our address for it. A relay's address names
-// the subnet (RFC 2131 §4.3.1); else that of a machine which unicasts to us from behind a router, to renew;
-// else the addresses of the interface.
+// locate fills in where r came from: the subnets of its link and our address for it. What the relay says names
+// the subnet (RFC 3527 §3), or its address does (RFC 2131 §4.3.1); else that of a machine which unicasts to us from
+// behind a router, to renew; else the addresses of the interface.
 func (s *Server) locate(r *Request, l *link, to netip.Addr) {
 	r.Interface, r.pxe = l.name, l.pxe
 	r.Unicast = l.has(to)
-	by := r.Relay
+	by := r.Link
+	if !by.IsValid() && s.SubnetSelection {
+		by = addr(r.get(dhcpv4.OptionSubnetSelection))
+		r.selected = by.IsValid()
+	}
+	if !by.IsValid() {
+		by = r.Relay
+	}
 	if !by.IsValid() && r.Unicast {
 		by = r.Client
 	}

@@ -48,9 +48,16 @@ const (
 // magic comes before the options (RFC 2131 §3).
 const magic = "\x63\x82\x53\x63"
 
+// noMagic is where magic would be in BOOTP packets without a vendor area (RFC 951 has none that is standard).
+const noMagic = "\x00\x00\x00\x00"
+
 // read reads b, which must not change as long as m is used. It reports whether b is a DHCP or BOOTP packet.
 func (m *msg) read(b []byte) bool {
 	*m = msg{data: b}
+	if len(b) >= headerSize && string(b[atCookie:headerSize]) == noMagic {
+		m.all = true
+		return true
+	}
 	if len(b) < headerSize || string(b[atCookie:headerSize]) != magic || !m.options(b[headerSize:]) {
 		return false
 	}

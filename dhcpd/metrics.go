@@ -34,10 +34,10 @@ func newMetrics(s *Server) *metrics {
 			Help: "Time to make the leases of a batch durable.", Buckets: prometheus.ExponentialBuckets(0.0001, 3, 11)}),
 	}
 	for _, t := range requestTypes {
-		m.byType[t] = m.requests.WithLabelValues(t.String())
+		m.byType[t] = m.requests.WithLabelValues(typeName(t))
 	}
-	for _, t := range []dhcpv4.MessageType{dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak} {
-		m.answered[t] = m.replies.WithLabelValues(t.String())
+	for _, t := range []dhcpv4.MessageType{dhcpv4.MessageTypeNone, dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak} {
+		m.answered[t] = m.replies.WithLabelValues(typeName(t))
 	}
 	for _, d := range drops {
 		m.byReason[d] = m.drops.WithLabelValues(string(d))
@@ -62,6 +62,8 @@ func (m *metrics) request(t dhcpv4.MessageType) { m.byType[t].Inc() }
 
 func (m *metrics) answer(a *answer) {
 	switch {
+	case a.kind == bootReply:
+		m.answered[dhcpv4.MessageTypeNone].Inc()
 	case a.kind != dhcpv4.MessageTypeNone:
 		m.answered[a.kind].Inc()
 	case a.why != "":

@@ -10,7 +10,7 @@ import (
 // answer is what was decided about one request; it holds all that the reply says.
 type answer struct {
 	req *Request
-	// kind is the type of the reply; MessageTypeNone is silence, for the reason why.
+	// kind is the type of the reply, or bootReply; MessageTypeNone is silence, for the reason why.
 	kind dhcpv4.MessageType
 	// addr is the address that the machine gets; zero for NAK and for the answer to INFORM.
 	addr   netip.Addr
@@ -26,34 +26,46 @@ type answer struct {
 // The least size of an IP datagram that every client accepts (RFC 2132 §9.10), and what of it is not DHCP.
 const (
 	minMessage  = 576
+	maxMessage  = 1500 // whatever the client says: more would not leave in one frame, and firmware joins no fragments
 	ipUDPHeader = 20 + 8
 )
 
 // build appends the reply to a.req to b (RFC 2131 §4.3.1 table 3). ok is false, and b as it was, if what must be
 // said does not fit into what the machine accepts.
 func (a *answer) build(b []byte) (_ []byte, ok bool) {
-	limit := minMessage
-	if v := a.req.get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
-		limit = max(limit, int(binary.BigEndian.Uint16(v)))
-	}
-	limit -= ipUDPHeader
+	limit := a.limit()
 	w := writer{answer: a, start: len(b)}
 	out := w.reply(b)
 	for _, c := range expendable {
-		if len(out)-w.start <= limit {
-			break
+		if len(out)-w.start <= limit || w.overload(limit) {
+			return w.b, true
 		}
 		w.without.add(c.Code())
 		out = w.reply(out[:w.start])
 	}
-	return out, len(out)-w.start <= limit
+	return w.b, len(out)-w.start <= limit || w.overload(limit)
 }
 
-// expendable are the options to leave out, in this order, when an answer is too large for the machine.
+// limit is how large the DHCP message may be.
+func (a *answer) limit() int {
+	if a.kind == bootReply {
+		return a.req.bootpLimit()
+	}
+	limit := minMessage
+	if v := a.req.get(dhcpv4.OptionMaximumDHCPMessageSize); len(v) == 2 {
+		limit = min(max(limit, int(binary.BigEndian.Uint16(v))), maxMessage)
+	}
+	return limit - ipUDPHeader
+}
+
+// expendable are the options to leave out, in this order, when an answer is too large for the machine: first what it
+// has elsewhere as well, or has a default for; what it cannot reach its network without is not among them. Without
+// the routes in option 121 it is told its router in option 3.
 var expendable = [...]dhcpv4.OptionCode{
 	dhcpv4.OptionTFTPServerName, dhcpv4.OptionBroadcastAddress, dhcpv4.OptionMessage,
 	dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
 	dhcpv4.OptionDomainName, dhcpv4.OptionHostName, dhcpv4.OptionDomainNameServer,
+	optionMSRoutes, dhcpv4.OptionClasslessStaticRoute,
 }
 
 // options writes all that the reply says. Options come in the order of their codes, but for those that come first, and
@@ -61,14 +73,23 @@ var expendable = [...]dhcpv4.OptionCode{
 // message type where the common servers have it.
 func (w *writer) options() {
 	r, server := w.req, w.req.Server.As4()
+	if w.kind == bootReply {
+		w.parameters()
+		if w.file != "" {
+			w.boot(server)
+		}
+		w.echo(dhcpv4.OptionRelayAgentInformation)
+		return
+	}
 	w.put(dhcpv4.OptionDHCPMessageType, byte(w.kind))
-	w.put(dhcpv4.OptionServerIdentifier, server[:]...)
+	identity := r.identity().As4()
+	w.put(dhcpv4.OptionServerIdentifier, identity[:]...)
 	nak := w.kind == dhcpv4.MessageTypeNak
-	boots := w.file != ""
+	boots, network := w.file != "", !nak && !w.direct
 	if w.addr.IsValid() {
 		w.seconds(dhcpv4.OptionIPAddressLeaseTime, w.subnet.lease())
 	}
-	if !nak && !w.direct {
+	if network {
 		w.parameters()
 	}
 	if v := w.pxeOptions(); v != nil {
@@ -87,12 +108,24 @@ func (w *writer) options() {
 	if boots {
 		w.boot(server)
 	}
+	if w.kind == dhcpv4.MessageTypeAck && r.Type == dhcpv4.MessageTypeDiscover {
+		w.put(dhcpv4.OptionRapidCommit) // RFC 4039 §4
+	}
 	if r.PXE || r.HTTP {
 		// Without it PXE ROMs do not take an answer for theirs (PXE 2.1 §2.2.3).
 		w.echo(dhcpv4.OptionClientMachineIdentifier)
 	}
+	if r.selected {
+		w.echo(dhcpv4.OptionSubnetSelection) // RFC 3011 §2
+	}
+	if network && w.classless() {
+		w.routes(dhcpv4.OptionClasslessStaticRoute)
+	}
 	if boots && r.IPXE && !w.direct && r.wants(dhcpv4.OptionEtherboot) {
 		w.put(dhcpv4.OptionEtherboot, ipxeNoProxy...)
+	}
+	if network {
+		w.oldRoutes()
 	}
 	w.echo(dhcpv4.OptionRelayAgentInformation) // RFC 3046 §2.2
 }
@@ -116,10 +149,7 @@ func (w *writer) parameters() {
 	if r.wants(dhcpv4.OptionSubnetMask) {
 		w.put(dhcpv4.OptionSubnetMask, mask[:]...)
 	}
-	if n.Router.IsValid() && r.wants(dhcpv4.OptionRouter) {
-		router := n.Router.As4()
-		w.put(dhcpv4.OptionRouter, router[:]...)
-	}
+	w.router()
 	if len(n.DNS) > 0 && r.wants(dhcpv4.OptionDomainNameServer) {
 		w.addrs(dhcpv4.OptionDomainNameServer, n.DNS)
 	}

@@ -19,7 +19,7 @@ type Request struct {
 	MAC lease.MAC
 	// XID is the number that the machine gave this exchange.
 	XID [4]byte
-	// Type is the message type (option 53).
+	// Type is the message type (option 53); MessageTypeNone for BOOTP.
 	Type dhcpv4.MessageType
 
 	// PXE: firmware that boots over TFTP (option 60 starts with PXEClient, or is one of quirks). HTTP: UEFI HTTP boot (option 60
@@ -38,6 +38,10 @@ type Request struct {
 	Relay netip.Addr
 	// Circuit and Remote are the relay's sub-options 1 and 2 of option 82 (RFC 3046), as bytes.
 	Circuit, Remote string
+	// Link is the address that the relay says the machine's network has (sub-option 5, RFC 3527), if it is not
+	// the one of Relay; Override the one that it wants to stand for the server (sub-option 11, RFC 5107). Zero
+	// if not told.
+	Link, Override netip.Addr
 
 	// Client is the address that the machine uses (ciaddr), Requested the one that it asks for (option 50),
 	// ServerID the server that it chose (option 54). Zero if not told.
@@ -59,6 +63,8 @@ type Request struct {
 	subnets []*Subnet
 	archs   [4]uint16 // what Archs is of, mostly
 	pxe     bool      // it came in on the boot server's port
+	// selected: the client named Subnet itself (option 118).
+	selected bool
 	// msg and datagram are valid only while the batch is answered.
 	msg
 	datagram *datagram
@@ -89,7 +95,7 @@ const (
 	dropMalformed drop = "malformed"    // not a DHCP packet
 	dropTruncated drop = "truncated"    // longer than any packet that a client may send
 	dropReply     drop = "reply"        // a BOOTREPLY, or a message type that only servers send
-	dropBOOTP     drop = "bootp"        // no message type (option 53)
+	dropBOOTP     drop = "bootp"        // BOOTP of a machine without a fixed address, where it is not lent any
 	dropHardware  drop = "hardware"     // not Ethernet, or not a machine's address
 	dropSubnet    drop = "no-subnet"    // from a network that is not configured
 	dropIgnored   drop = "ignored"      // by policy
@@ -114,7 +120,7 @@ var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardw
 	dropNotBooting, dropNoFile, dropAddress}
 
 // requestTypes are what machines send.
-var requestTypes = []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDecline,
+var requestTypes = []dhcpv4.MessageType{dhcpv4.MessageTypeNone, dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeDecline,
 	dhcpv4.MessageTypeRelease, dhcpv4.MessageTypeInform}
 
 // parse reads a packet into r; it gives the reason if that is not to be answered. names keeps what many machines say alike.
@@ -134,11 +140,14 @@ func (r *Request) parse(b []byte, names names) drop {
 	if r.MAC.Group() || r.MAC == (lease.MAC{}) {
 		return dropHardware
 	}
-	t := m.get(dhcpv4.OptionDHCPMessageType)
-	if len(t) != 1 {
-		return dropBOOTP
+	switch t := m.get(dhcpv4.OptionDHCPMessageType); {
+	case !m.carries(dhcpv4.OptionDHCPMessageType): // BOOTP: requestTypes has MessageTypeNone
+	case len(t) != 1 || t[0] == 0:
+		return dropMalformed
+	default:
+		r.Type = dhcpv4.MessageType(t[0])
 	}
-	if r.Type = dhcpv4.MessageType(t[0]); !slices.Contains(requestTypes, r.Type) {
+	if !slices.Contains(requestTypes, r.Type) {
 		return dropReply
 	}
 	r.Broadcast = b[atFlags]&0x80 != 0
@@ -189,8 +198,20 @@ func (r *Request) readRelay(names names) {
 			r.Circuit = names.get(v)
 		case 2:
 			r.Remote = names.get(v)
+		case 5:
+			r.Link = r.fromRelay(v)
+		case 11:
+			r.Override = r.fromRelay(v)
 		}
 	}
+}
+
+// fromRelay is v as an address; zero unless a relay can have said so: a machine on the link must not choose its network.
+func (r *Request) fromRelay(v []byte) netip.Addr {
+	if !r.Relay.IsValid() {
+		return netip.Addr{}
+	}
+	return addr(v)
 }
 
 // names holds each text that machines say once: a rack is full of the same vendor classes and circuits.

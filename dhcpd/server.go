@@ -37,6 +37,9 @@ type Server struct {
 	BootFiles []BootFile
 	// Newcomers limits the machines that nobody knows; the zero value has sensible limits.
 	Newcomers Newcomers
+	// SubnetSelection lets clients name the subnet that they want an address of (option 118, RFC 3011), as some
+	// access servers and relays do. It is off by default, because any machine can say so.
+	SubnetSelection bool
 	// FileURL gives the URL of a boot file for firmware that boots from HTTP; it normally names r.Server.
 	// nil means that such firmware is told no file.
 	FileURL func(r *Request, file string) string

@@ -28,6 +28,16 @@ type Subnet struct {
 	Domain string
 	// Lease is how long a machine may use an address (option 51), in whole seconds; zero means one hour.
 	Lease time.Duration
+	// Routes are told to machines that ask for classless static routes (option 121, RFC 3442), together with
+	// Router; empty means that the option is not sent.
+	Routes []Route
+	// RapidCommit lets machines that ask for it (option 80, RFC 4039) have an address in two packets instead of
+	// four. It is off by default: where another server answers as well, each of them gives the machine an
+	// address for good, and it uses one.
+	RapidCommit bool
+	// BOOTP is how long an address of Range is lent to a machine that speaks BOOTP (RFC 951), which never
+	// renews. Zero means that BOOTP is answered for fixed addresses only.
+	BOOTP time.Duration
 }
 
 // Range is an inclusive range of IPv4 addresses; the zero Range is empty.
@@ -65,6 +75,14 @@ func (n *Subnet) check() error {
 	for _, a := range n.DNS {
 		if !a.Is4() {
 			fault("DNS server %s is not an IPv4 address", a)
+		}
+	}
+	if n.BOOTP < 0 {
+		fault("BOOTP leases of %s are too short", n.BOOTP)
+	}
+	for _, r := range n.Routes {
+		if why := r.check(n); why != "" {
+			fault("%s", why)
 		}
 	}
 	if n.Lease < 0 || n.Lease > 0 && n.Lease < time.Minute {

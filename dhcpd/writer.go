@@ -16,6 +16,7 @@ type writer struct {
 	*answer
 	b       []byte
 	start   int // of the reply in b
+	end     int // of its options
 	without set // options to leave out
 	name    [16]byte
 }
@@ -25,6 +26,12 @@ func (w *writer) reply(b []byte) []byte {
 	w.b = append(b, zeros[:headerSize]...)
 	w.header()
 	w.options()
+	return w.finish()
+}
+
+// finish appends the End, and zeros up to the least size of a packet.
+func (w *writer) finish() []byte {
+	w.end = len(w.b)
 	w.b = append(w.b, dhcpv4.OptionEnd.Code())
 	if n := bootpSize - (len(w.b) - w.start); n > 0 {
 		w.b = append(w.b, zeros[:n]...)
@@ -41,7 +48,7 @@ func (w *writer) header() {
 	if w.kind == dhcpv4.MessageTypeNak && w.req.Relay.IsValid() || w.direct && !w.req.Client.IsValid() {
 		b[atFlags] |= 0x80 // RFC 2131 §4.3.2: the relay must not unicast it to an address that is wrong, or none
 	}
-	if w.kind == dhcpv4.MessageTypeAck {
+	if w.kind == dhcpv4.MessageTypeAck && w.req.Type != dhcpv4.MessageTypeDiscover {
 		copy(b[atCIADDR:atYIADDR], in[atCIADDR:])
 	}
 	if w.addr.IsValid() {

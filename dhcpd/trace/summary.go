@@ -197,7 +197,7 @@ var reasons = []struct{ drop, text string }{
 	{"malformed", "this is no DHCP packet: bad firmware, or something else that sends to port 67"},
 	{"truncated", "it is longer than any packet that a machine may send"},
 	{"reply", "only servers send such a packet: another DHCP server is on this network"},
-	{"bootp", "it says no message type"},
+	{"bootp", "it speaks BOOTP, not DHCP, and has no fixed address: see dhcpd.subnets[].bootp, or make it one of hosts"},
 	{"hardware", "the machine's address is not one of Ethernet"},
 	{"no-subnet", "it comes from a network that is not in dhcpd.subnets; for a relay, that of its address counts"},
 	{"ignored", "by policy: the server could not tell who the machine is, or must not answer it; see the server's log"},

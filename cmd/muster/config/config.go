@@ -40,6 +40,9 @@ type DHCPD struct {
 	Subnets6 []Subnet6 `mapstructure:"subnets6"`
 	// Newcomers limits machines that nobody knows, for each interface and each circuit of a relay by itself.
 	Newcomers Newcomers `mapstructure:"newcomers"`
+	// SubnetSelection lets machines name the subnet that they want an address of, option 118, as some access
+	// servers and relays do. Default false, because any machine can say so.
+	SubnetSelection bool `mapstructure:"subnetSelection"`
 }
 
 // Newcomers are machines without a slot, a host entry and a lease.
@@ -68,9 +71,26 @@ type Subnet struct {
 	Domain string `mapstructure:"domain"`
 	// Lease is how long an address is lent, option 51: 1h. Zero means 1h; at least 10s.
 	Lease time.Duration `mapstructure:"lease"`
+	// Routes are networks that machines reach by another way than Router, option 121. They are told to operating
+	// systems; a node's image has only Router. Empty means that the option is not sent.
+	Routes []Route `mapstructure:"routes"`
+	// RapidCommit lets machines that ask for it have an address in two packets instead of four, option 80. Default
+	// false: where a second DHCP server answers, each of the two would lend the machine an address.
+	RapidCommit bool `mapstructure:"rapidCommit"`
+	// BOOTP is how long an address of Range is lent to a machine that speaks BOOTP, which never renews: 720h.
+	// Zero means that BOOTP is answered only for slots and Hosts.
+	BOOTP time.Duration `mapstructure:"bootp"`
 	// Hosts are the machines with a fixed address that Muster does not boot: printers, BMCs, switches. They
 	// never become nodes. Empty means that there are none.
 	Hosts []Host `mapstructure:"hosts"`
+}
+
+// Route is a way out of a subnet.
+type Route struct {
+	// To is the network: 10.90.0.0/16. Required.
+	To netip.Prefix `mapstructure:"to"`
+	// Via is the router, in the subnet; 0.0.0.0 means that To is on the link. Required.
+	Via netip.Addr `mapstructure:"via"`
 }
 
 // Host is a machine that Muster gives an address and nothing else.

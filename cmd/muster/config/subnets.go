@@ -22,6 +22,10 @@ func (c *check) subnets(list []Subnet) {
 		c.ranged(key+".range", s)
 		c.router(key+".router", s)
 		c.names(key, s)
+		c.routes(key+".routes", s)
+		if s.BOOTP < 0 {
+			c.fault(key+".bootp", "%v is too short; leave it out to answer BOOTP only for slots and hosts", s.BOOTP)
+		}
 		c.hosts(key+".hosts", s)
 		if s.Lease < leaseMin {
 			c.fault(key+".lease", "%v is too short: at least %v", s.Lease, time.Duration(leaseMin))

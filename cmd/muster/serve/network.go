@@ -39,7 +39,11 @@ func networks(c *config.Config) ([]network, error) {
 		n := network{Server: own[0], Subnet: dhcpd.Subnet{
 			Prefix: sub.Subnet, Range: dhcpd.Range{First: sub.Range.First, Last: sub.Range.Last},
 			Router: sub.Router, DNS: sub.DNS, Domain: sub.Domain, Lease: sub.Lease,
+			RapidCommit: sub.RapidCommit, BOOTP: sub.BOOTP,
 		}}
+		for _, r := range sub.Routes {
+			n.Routes = append(n.Routes, dhcpd.Route(r))
+		}
 		for _, a := range own {
 			if sub.Subnet.Contains(a) {
 				n.Server = a
