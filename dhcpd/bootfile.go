@@ -13,30 +13,31 @@ type BootFile struct {
 }
 
 // DefaultBootFiles are builds of iPXE that drive the network card through the firmware (UNDI, SNP), because that works for
-// any card that could load them in the first place. Those of x86 are files of Debian's ipxe package; the others have the
-// names of iPXE's builds, and are for who puts them where the boot services find them. Architectures that are not here
-// (IANA's 1 to 5, 8, 12 to 14, 17, 20 and 29 to 36) have no iPXE, or no machines.
+// any card that could load them in the first place. Those without an architecture in their names are files of Debian's
+// ipxe package; the others are for who builds them (bin-arm64-efi/snponly.efi) and puts them where the boot services find
+// them. Architectures that are not here (IANA's 1 to 5, 8, 12 to 14, 17, 20, 23, 24 and 29 to 38) have no iPXE, or no
+// machines.
 var DefaultBootFiles = []BootFile{
 	{Arch: 0, File: "undionly.kpxe"}, // x86 BIOS
-	{Arch: 6, File: "i386-efi/snponly.efi"},
+	{Arch: 6, File: "snponly-i386.efi"},
 	{Arch: 7, File: "snponly.efi"}, // x64 UEFI, by IANA's registry
 	// EBC in IANA's registry; RFC 4578 as printed had x64 here (see its errata), and some x64 firmware says 9: VMware's,
 	// OVMF of old (github.com/danderson/netboot pull request 30, crowbar/barclamp-provisioner pull request 180).
 	{Arch: 9, File: "snponly.efi"},
-	{Arch: 10, File: "arm32-efi/snponly.efi"},
-	{Arch: 11, File: "arm64-efi/snponly.efi"},
-	{Arch: 15, HTTP: true, File: "i386-efi/snponly.efi"},
+	{Arch: 10, File: "snponly-arm32.efi"},
+	{Arch: 11, File: "snponly-arm64.efi"},
+	{Arch: 15, HTTP: true, File: "snponly-i386.efi"},
 	{Arch: 16, HTTP: true, File: "snponly.efi"}, // x64 UEFI, boot from HTTP
-	{Arch: 18, HTTP: true, File: "arm32-efi/snponly.efi"},
-	{Arch: 19, HTTP: true, File: "arm64-efi/snponly.efi"},
-	{Arch: 21, File: "arm32-efi/snponly.efi"}, // U-Boot, which starts UEFI programs
-	{Arch: 22, File: "arm64-efi/snponly.efi"},
-	{Arch: 25, File: "riscv32-efi/snponly.efi"},
-	{Arch: 26, HTTP: true, File: "riscv32-efi/snponly.efi"},
-	{Arch: 27, File: "riscv64-efi/snponly.efi"},
-	{Arch: 28, HTTP: true, File: "riscv64-efi/snponly.efi"},
-	{Arch: 39, File: "loong64-efi/snponly.efi"},
-	{Arch: 40, HTTP: true, File: "loong64-efi/snponly.efi"},
+	{Arch: 18, HTTP: true, File: "snponly-arm32.efi"},
+	{Arch: 19, HTTP: true, File: "snponly-arm64.efi"},
+	{Arch: 21, File: "snponly-arm32.efi"}, // U-Boot, which starts UEFI programs
+	{Arch: 22, File: "snponly-arm64.efi"},
+	{Arch: 25, File: "snponly-riscv32.efi"},
+	{Arch: 26, HTTP: true, File: "snponly-riscv32.efi"},
+	{Arch: 27, File: "snponly-riscv64.efi"},
+	{Arch: 28, HTTP: true, File: "snponly-riscv64.efi"},
+	{Arch: 39, File: "snponly-loong64.efi"},
+	{Arch: 40, HTTP: true, File: "snponly-loong64.efi"},
 	{Arch: archRPi, File: "bootcode.bin"}, // the Raspberry Pi's firmware loads no iPXE: see quirks
 }
 

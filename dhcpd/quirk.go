@@ -111,7 +111,12 @@ func (q *quirk) fits(r *Request) bool {
 
 // isFirmware reports whether a vendor class is that of firmware that is no PXEClient by name.
 func isFirmware(class string) bool {
-	return class != "" && slices.ContainsFunc(quirks, func(q quirk) bool { return q.boots && strings.HasPrefix(class, q.class) })
+	for i := range quirks {
+		if q := &quirks[i]; q.boots && strings.HasPrefix(class, q.class) {
+			return true
+		}
+	}
+	return false
 }
 
 // asks reports whether the machine gets an option: it wants it, or needs it though it does not say so.

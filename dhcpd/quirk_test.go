@@ -66,7 +66,7 @@ var rpiROM = mods(class("PXEClient:Arch:00000:UNDI:002001"), arch(0), option(dhc
 func TestUBoot(t *testing.T) {
 	f := newFixture(t)
 	p := f.one(discover(mac(1), class("U-Boot.armv8"), arch(22), option(dhcpv4.OptionParameterRequestList, 1, 3, 6, 12, 17)))
-	if p.BootFileName != "arm64-efi/snponly.efi" || addr(p.ServerIPAddr) != server || p.Options.Has(dhcpv4.OptionVendorSpecificInformation) || p.Options.Has(dhcpv4.OptionClassIdentifier) {
+	if p.BootFileName != "snponly-arm64.efi" || addr(p.ServerIPAddr) != server || p.Options.Has(dhcpv4.OptionVendorSpecificInformation) || p.Options.Has(dhcpv4.OptionClassIdentifier) {
 		t.Errorf("got %s", p.Summary())
 	}
 }

@@ -31,7 +31,10 @@ type Config struct {
 
 // DHCPD configures the DHCP server.
 type DHCPD struct {
-	// Interfaces are those on which DHCP is answered. At least one is required.
+	// Mode is one of server; proxy, where somebody else's DHCP server gives the addresses and this one tells machines
+	// what to boot; off, where the other server does that as well. Default server.
+	Mode string `mapstructure:"mode"`
+	// Interfaces are those on which DHCP is answered, and machines boot from. At least one is required.
 	Interfaces []string `mapstructure:"interfaces"`
 	// Subnets are those of the interfaces and those behind relays. At least one is required; they do not
 	// overlap.
@@ -60,8 +63,8 @@ type Newcomers struct {
 type Subnet struct {
 	// Subnet is the network: 10.77.0.0/24. Required.
 	Subnet netip.Prefix `mapstructure:"subnet"`
-	// Range has the addresses for machines without a slot, first-last. Required. The pools' addresses
-	// lie outside of it.
+	// Range has the addresses for machines without a slot, first-last. Required with mode server; with another mode
+	// it is the other server's, as far as it is known. The pools' addresses lie outside of it.
 	Range roles.AddressRange `mapstructure:"range"`
 	// Router is the default router, option 3. The zero value means that there is none.
 	Router netip.Addr `mapstructure:"router"`

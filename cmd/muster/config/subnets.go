@@ -9,7 +9,8 @@ import (
 
 var domainRE = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*$`)
 
-func (c *check) subnets(list []Subnet) {
+// subnets checks them; addresses says whether this server gives the addresses of their ranges.
+func (c *check) subnets(list []Subnet, addresses bool) {
 	if len(list) == 0 {
 		c.fault("dhcpd.subnets", "none given: at least the network of an interface, such as "+
 			"[{subnet: 10.77.0.0/24, range: 10.77.0.128-10.77.0.254}]")
@@ -19,7 +20,9 @@ func (c *check) subnets(list []Subnet) {
 		if !c.network(key+".subnet", s.Subnet) {
 			continue // without it nothing else can be judged
 		}
-		c.ranged(key+".range", s)
+		if addresses || s.Range.First.IsValid() {
+			c.ranged(key+".range", s)
+		}
 		c.router(key+".router", s)
 		c.names(key, s)
 		c.routes(key+".routes", s)

@@ -41,8 +41,9 @@ func (c *Config) faults(line func(string) int) []*Fault {
 	k := &check{line: line}
 	k.dir("data", c.Data)
 	k.dir("library", c.Library)
+	k.mode(&c.DHCPD)
 	k.interfaces(c.DHCPD.Interfaces)
-	k.subnets(c.DHCPD.Subnets)
+	k.subnets(c.DHCPD.Subnets, c.DHCPD.Addresses())
 	k.subnets6(c.DHCPD.Subnets6)
 	k.listen("tftpd.listen", c.TFTPD.Listen)
 	k.dir("tftpd.ipxe", c.TFTPD.IPXE)

@@ -19,7 +19,7 @@ func detect(ctx context.Context, iface string) ([]Offer, error) {
 	found, err := dhcpd.Detect(ctx, iface)
 	var out []Offer
 	for _, o := range found {
-		out = append(out, Offer{o.Server, o.Address})
+		out = append(out, Offer{o.Server, o.Address, o.BootFile, o.NextServer})
 	}
 	return out, err
 }
@@ -68,7 +68,7 @@ func TestOtherDHCPServer(t *testing.T) {
 		compare(t, checkDHCP(t.Context(), e), want{"dhcp", Warn, "could not look", "interface up"})
 		// The same answers are no harm where they come from this server.
 		e.Interfaces = []string{"eth1"}
-		own := Offer{netip.MustParseAddr("10.77.0.1"), netip.MustParseAddr("10.77.0.100")}
+		own := Offer{Server: netip.MustParseAddr("10.77.0.1"), Address: netip.MustParseAddr("10.77.0.100")}
 		e.Offers = func(context.Context, string) ([]Offer, error) { return []Offer{own}, nil }
 		compare(t, checkDHCP(t.Context(), e), want{"dhcp", OK, "no other DHCP server on eth1", ""})
 	})
@@ -80,9 +80,37 @@ func TestNoOtherDHCPServer(t *testing.T) {
 	}
 	compare(t, checkDHCP(t.Context(), answers(nil, nil)), want{"dhcp", OK, "no other DHCP server on eth9", ""})
 	compare(t, checkDHCP(t.Context(), answers(nil, errors.New("network is down"))), want{"dhcp", Warn, "network is down", "root"})
-	o := Offer{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.7")}
+	o := Offer{Server: netip.MustParseAddr("192.0.2.1"), Address: netip.MustParseAddr("192.0.2.7")}
 	compare(t, checkDHCP(t.Context(), answers([]Offer{o, o}, nil)), want{"dhcp", Fail, "192.0.2.1 offers 192.0.2.7", "switch it off"})
 	proxy := Offer{Server: o.Server}
 	compare(t, checkDHCP(t.Context(), answers([]Offer{proxy}, nil)), want{"dhcp", Fail, "a proxyDHCP server on eth9: 192.0.2.1", "switch it off"})
 	compare(t, checkDHCP(t.Context(), &Env{Interfaces: []string{"eth9"}}))
+}
+
+// TestBesideAnotherServer: where somebody else gives the addresses, the other server is wanted.
+func TestBesideAnotherServer(t *testing.T) {
+	ip := netip.MustParseAddr
+	gives := Offer{Server: ip("192.0.2.1"), Address: ip("192.0.2.7"), NextServer: ip("192.0.2.1")}
+	boots, sends := gives, gives
+	boots.BootFile, sends.BootFile, sends.NextServer = "pxelinux.0", "snponly.efi", ip("127.0.0.1")
+	for _, tt := range []struct {
+		name   string
+		mode   DHCP
+		offers []Offer
+		want   []want
+	}{
+		{"proxy", DHCPProxy, []Offer{gives, gives}, []want{{"dhcp", OK, "the addresses on lo are given by 192.0.2.1, and this server says what to boot", ""}}},
+		{"proxy, nobody there", DHCPProxy, nil, []want{{"dhcp", Fail, "no DHCP server answers on lo, and this one gives no addresses (dhcpd.mode: proxy)", "start the DHCP server"}}},
+		{"proxy, it has a boot file", DHCPProxy, []Offer{boots}, []want{{"dhcp", OK, "given by 192.0.2.1", ""}, {"dhcp", Warn, `tells machines what to boot, too: "pxelinux.0"`, "nothing about booting"}}},
+		{"proxy, another proxy", DHCPProxy, []Offer{gives, {Server: ip("192.0.2.3")}}, []want{{"dhcp", OK, "given by 192.0.2.1", ""}, {"dhcp", Warn, "192.0.2.3 on lo tells", "nothing about booting"}}},
+		{"off", DHCPOff, []Offer{sends}, []want{{"dhcp", OK, "dhcpd.mode is off: this server answers no DHCP; on lo, 192.0.2.1 sends machines here, for snponly.efi", ""}}},
+		{"off, it sends nobody", DHCPOff, []Offer{gives}, []want{{"dhcp", Warn, "no DHCP server on lo sends machines here", "next-server"}}},
+		{"off, it sends them elsewhere", DHCPOff, []Offer{boots}, []want{{"dhcp", Warn, "no DHCP server on lo sends machines here", "next-server"}}},
+		{"off, nobody there", DHCPOff, nil, []want{{"dhcp", Fail, "(dhcpd.mode: off)", "start the DHCP server"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := &Env{Interfaces: []string{"lo"}, DHCP: tt.mode, Offers: func(context.Context, string) ([]Offer, error) { return tt.offers, nil }}
+			compare(t, checkDHCP(t.Context(), e), tt.want...)
+		})
+	}
 }

@@ -34,6 +34,8 @@ type Env struct {
 	// Interfaces are those that machines boot from; Subnets the networks on them and behind relays.
 	Interfaces []string
 	Subnets    []netip.Prefix
+	// DHCP says who gives the addresses: this server (DHCPServer, the zero value), or another one.
+	DHCP DHCP
 	// Offers returns the answers to a DHCPDISCOVER on an interface, all that come until ctx ends. It is
 	// called for several interfaces at once.
 	Offers func(ctx context.Context, iface string) ([]Offer, error)
@@ -54,10 +56,23 @@ type Env struct {
 	Now func() time.Time
 }
 
+// DHCP is the part that the examined server has in DHCP.
+type DHCP int
+
+// The parts: it gives the addresses; it tells machines of another server what to boot; it leaves both to the other one.
+const (
+	DHCPServer DHCP = iota
+	DHCPProxy
+	DHCPOff
+)
+
 // Offer is a DHCP server's answer.
 type Offer struct {
 	// Server is its identifier (option 54); Address is what it offers, zero for a proxyDHCP server.
 	Server, Address netip.Addr
+	// BootFile is what it would have the machine boot, "" for nothing; NextServer where that is.
+	BootFile   string
+	NextServer netip.Addr
 }
 
 // Image is a published image as HTTP offers it.

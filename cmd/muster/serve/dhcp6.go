@@ -27,7 +27,7 @@ func (s *server) newDHCP6() (*dhcp6.Server, error) {
 	for _, n := range s.Config.DHCPD.Subnets6 {
 		d.Subnets = append(d.Subnets, dhcp6.Subnet{Prefix: n.Subnet, Range: dhcp6.Range(n.Range), DNS: n.DNS, Domain: n.Domain, Lease: n.Lease})
 	}
-	for _, f := range dhcpd.DefaultBootFiles {
+	for _, f := range s.bootFiles() {
 		d.BootFiles = append(d.BootFiles, dhcp6.BootFile{Arch: f.Arch, HTTP: f.HTTP, File: f.File})
 	}
 	if len(d.Subnets) == 0 {
@@ -164,8 +164,11 @@ func (s *server) leases6() (out []api.LeaseView) {
 	return out
 }
 
-// holderOf gives the machine that has a lease of an address.
+// holderOf gives the machine that has a lease of an address, or was seen with it where another server gives them.
 func (s *server) holderOf(a netip.Addr) (roles.MAC, bool) {
+	if mac, ok := s.others.holder(a.Unmap()); ok {
+		return mac, true
+	}
 	if a = a.Unmap(); a.Is6() {
 		l, ok := s.store.Leases6().ByAddr(a)
 		mac, named := l.Key.MAC()

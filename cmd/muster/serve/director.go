@@ -43,6 +43,9 @@ func (d *director) Script(ctx context.Context, m httpboot.Machine) (httpboot.Scr
 	if err != nil {
 		return httpboot.Script{}, err
 	}
+	if !d.Config.DHCPD.Addresses() {
+		d.others.seen(from, mac, time.Now())
+	}
 	if !d.strangers.admit(d.registry, mac, time.Now()) {
 		return httpboot.Script{Kind: httpboot.Wait, Message: tooManyStrangers}, nil
 	}

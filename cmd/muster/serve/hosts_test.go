@@ -58,15 +58,9 @@ func TestPolicyOfHosts(t *testing.T) {
 	}
 }
 
-// TestHostIsNoNode: a host that boots from the network by mistake is sent to its own disk, and nobody sees a node.
-func TestHostIsNoNode(t *testing.T) {
-	s := hostedRack(t)
-	r := &dhcpd.Request{MAC: lease.MAC(macOf(t, printerMAC)), PXE: true}
-	s.sawDHCP(dhcpd.Event{Kind: dhcpd.Discover, Request: r})
-	got, err := (&director{server: s}).Script(t.Context(), httpboot.Machine{MAC: printerMAC, Remote: netip.MustParseAddr("10.77.0.150")})
-	if err != nil || got.Kind != httpboot.Local {
-		t.Errorf("Script = %+v, %v", got, err)
-	}
+// record waits until what was seen is recorded.
+func record(t *testing.T, s *server) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
 	go func() { ran <- s.recorder.Run(ctx) }() // until the test has seen what it recorded
@@ -77,6 +71,18 @@ func TestHostIsNoNode(t *testing.T) {
 	if err := <-ran; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestHostIsNoNode: a host that boots from the network by mistake is sent to its own disk, and nobody sees a node.
+func TestHostIsNoNode(t *testing.T) {
+	s := hostedRack(t)
+	r := &dhcpd.Request{MAC: lease.MAC(macOf(t, printerMAC)), PXE: true}
+	s.sawDHCP(dhcpd.Event{Kind: dhcpd.Discover, Request: r})
+	got, err := (&director{server: s}).Script(t.Context(), httpboot.Machine{MAC: printerMAC, Remote: netip.MustParseAddr("10.77.0.150")})
+	if err != nil || got.Kind != httpboot.Local {
+		t.Errorf("Script = %+v, %v", got, err)
+	}
+	record(t, s)
 	if nodes, err := s.registry.Nodes(); len(nodes) != 0 || err != nil {
 		t.Errorf("nodes %+v, %v", nodes, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"muster/cmd/muster/config"
 	"muster/cmd/muster/doctor"
 	"muster/dhcpd"
 	"muster/images"
@@ -36,7 +37,7 @@ func (s *server) builder() builder {
 func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
 	env := doctor.Env{
 		Interfaces: s.Config.DHCPD.Interfaces, IPXE: s.Config.TFTPD.IPXE, TFTP: s.Config.TFTPD.Listen,
-		HTTP: s.Config.HTTPBoot.Listen, Data: s.Config.Data, Offers: s.otherServers,
+		HTTP: s.Config.HTTPBoot.Listen, Data: s.Config.Data, Offers: s.otherServers, DHCP: part[s.Config.DHCPD.Mode],
 	}
 	for _, n := range s.networks {
 		env.Subnets = append(env.Subnets, n.Prefix)
@@ -64,6 +65,9 @@ func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
 	return append(out, pairs...), err
 }
 
+// part is what a mode means to the doctor.
+var part = map[string]doctor.DHCP{config.ModeProxy: doctor.DHCPProxy, config.ModeOff: doctor.DHCPOff}
+
 // mayMount reports whether this server is itself a client of e.
 func (s *server) mayMount(e nfs.Export) bool {
 	return slices.ContainsFunc(e.Clients, func(c netip.Prefix) bool {
@@ -76,7 +80,7 @@ func (s *server) otherServers(ctx context.Context, iface string) ([]doctor.Offer
 	found, err := dhcpd.Detect(ctx, iface)
 	var out []doctor.Offer
 	for _, o := range found {
-		out = append(out, doctor.Offer{Server: o.Server, Address: o.Address})
+		out = append(out, doctor.Offer{Server: o.Server, Address: o.Address, BootFile: o.BootFile, NextServer: o.NextServer})
 	}
 	return out, err
 }

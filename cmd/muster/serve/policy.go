@@ -64,7 +64,7 @@ func (p policy) Host(ctx context.Context, r *dhcpd.Request) dhcpd.Host {
 	if h, ok := p.hosts.at(roles.MAC(r.MAC), r.Subnet); ok {
 		return dhcpd.Host{Address: h.Address, Hostname: h.Hostname, NoBoot: true}
 	}
-	name, addr, ok := p.HostOf(ctx, roles.MAC(r.MAC), boots(r))
+	name, addr, ok := p.HostOf(ctx, roles.MAC(r.MAC), r.Boots())
 	if !ok {
 		return dhcpd.Host{}
 	}
@@ -78,6 +78,3 @@ func (p policy) Reserved(a netip.Addr) bool {
 	}
 	return p.pools.contain(p.Store, a)
 }
-
-// boots reports whether firmware or iPXE is speaking, and not an operating system.
-func boots(r *dhcpd.Request) bool { return r.PXE || r.HTTP || r.IPXE }

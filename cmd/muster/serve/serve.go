@@ -64,10 +64,12 @@ type server struct {
 	recorder  *roles.Recorder
 	exports   nfs.Exports
 	exportsBy string // why this NFS server was picked
+	programs  layers // what firmware loads: iPXE's builds, and the operator's files
 
 	making sync.Mutex // held while a persistent directory is made
 
 	strangers strangers
+	others    others
 	firmware  firmware
 	keys      keys
 	packs     packer
@@ -166,7 +168,9 @@ func (s *server) assemble() error {
 	}
 	for _, n := range s.networks {
 		s.registry.Subnets = append(s.registry.Subnets, n.Prefix)
-		s.registry.Ranges = append(s.registry.Ranges, roles.AddressRange(n.Range))
+		if n.Range.First.IsValid() {
+			s.registry.Ranges = append(s.registry.Ranges, roles.AddressRange(n.Range))
+		}
 	}
 	s.registry.Power["wol"] = &power.WOL{Broadcast: s.broadcasts()}
 	if lab := s.Config.Power.Lab; lab != nil {
@@ -184,11 +188,16 @@ func (s *server) assemble() error {
 		Name: "muster_serve_sightings_dropped_total", Help: "Sightings of machines that found the queue full.",
 	}, func() float64 { return float64(s.recorder.Dropped()) }))
 
-	var err error
+	files, err := os.OpenRoot(cmp.Or(s.Config.HTTPBoot.Files, s.path("files")))
+	if err != nil {
+		return fmt.Errorf("operator's files: %w", err)
+	}
+	s.programs = layers{os.DirFS(s.Config.TFTPD.IPXE), files.FS()}
 	if s.exports, s.exportsBy, err = s.pickExports(); err != nil {
 		return err
 	}
 	s.dhcp = &dhcpd.Server{
+		Proxy: s.Config.DHCPD.Mode == config.ModeProxy, BootFiles: s.bootFiles(),
 		Policy: policy{s.registry, s.hosts, new(poolCache)}, Newcomers: dhcpd.Newcomers(s.Config.DHCPD.Newcomers), Leases: s.store.Leases(),
 		SubnetSelection: s.Config.DHCPD.SubnetSelection,
 		FileURL:         func(r *dhcpd.Request, file string) string { return s.url(r.Server) + "/nbp/" + file },
@@ -202,17 +211,14 @@ func (s *server) assemble() error {
 		return err
 	}
 	s.radv = &radv.Server{
+		// On somebody else's network only where it has to be.
+		Off:    !s.Config.DHCPD.Addresses() && len(s.Config.DHCPD.Subnets6) == 0,
 		Answer: func(mac lease.MAC) bool { return s.firmware.runs(mac, time.Now()) }, Links: advertised(s.Config),
 		Log: s.log.With("service", "radv"), Metrics: s.metrics,
 	}
-	programs := os.DirFS(s.Config.TFTPD.IPXE)
-	files, err := os.OpenRoot(cmp.Or(s.Config.HTTPBoot.Files, s.path("files")))
-	if err != nil {
-		return fmt.Errorf("operator's files: %w", err)
-	}
-	s.tftp = &tftpd.Server{FS: layers{programs, files.FS()}, Observe: s.sawTFTP, Log: s.log.With("service", "tftpd"), Metrics: s.metrics}
+	s.tftp = &tftpd.Server{FS: s.programs, Observe: s.sawTFTP, Log: s.log.With("service", "tftpd"), Metrics: s.metrics}
 	s.http = &httpboot.Server{
-		Director: &director{server: s}, Images: bootFiles{s.catalog}, NBP: programs, Files: files.FS(),
+		Director: &director{server: s}, Images: bootFiles{s.catalog}, NBP: s.programs, Files: files.FS(),
 		Observe: s.sawHTTP, Log: s.log.With("service", "httpboot"), Metrics: s.metrics,
 	}
 	if dir := s.Config.HTTPBoot.Templates; dir != "" {
@@ -232,7 +238,7 @@ func (s *server) assemble() error {
 
 // run opens every socket, so that a conflict stops everything at once, and then serves.
 func (s *server) run(ctx context.Context) error {
-	dhcp, err := s.dhcp.Listen(s.Config.DHCPD.Interfaces...)
+	dhcp, err := s.listenDHCP()
 	if err != nil {
 		return err
 	}
@@ -292,6 +298,9 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error {
 		return (&roles.Reconciler{Registry: s.registry, Checker: health.Checker{}}).Run(ctx)
 	})
+	if !s.Config.DHCPD.Addresses() {
+		s.log.Info("this server gives no addresses: " + s.Config.DHCPD.Why())
+	}
 	s.log.Info("muster serves", "interfaces", s.Config.DHCPD.Interfaces, "socket", s.Config.API.Socket, "nfs", s.exportsBy)
 	return g.Wait()
 }

@@ -18,7 +18,7 @@ import (
 // sawDHCP records a machine that boots. What operating systems ask is no part of a boot.
 func (s *server) sawDHCP(e dhcpd.Event) {
 	r := e.Request
-	if r == nil || !boots(r) || s.hosts.has(roles.MAC(r.MAC)) {
+	if r == nil || !r.Boots() || s.hosts.has(roles.MAC(r.MAC)) {
 		return
 	}
 	s.firmware.spoke(r.MAC, e.Time)
@@ -27,6 +27,19 @@ func (s *server) sawDHCP(e dhcpd.Event) {
 	case dhcpd.Discover:
 		sight.Step, sight.Message = roles.StepDiscover, program(r)+" asks for an address"
 	case dhcpd.Acked:
+		sight.Step, sight.Message = roles.StepLease, fmt.Sprintf("%s has %s, loads %s", program(r), e.Addr, e.File)
+		sight.Facts.Address = e.Addr
+	case dhcpd.Chosen:
+		s.others.seen(e.Addr, sight.MAC, e.Time)
+		sight.Step, sight.Message = roles.StepLease, fmt.Sprintf("%s has %s of the DHCP server %s, loads %s", program(r), e.Addr, r.ServerID, e.File)
+		sight.Facts.Address = e.Addr
+	case dhcpd.Directed:
+		if !e.Addr.IsValid() {
+			return // of the machine nothing is known that a line would tell
+		}
+		if !s.Config.DHCPD.Addresses() {
+			s.others.seen(e.Addr, sight.MAC, e.Time)
+		}
 		sight.Step, sight.Message = roles.StepLease, fmt.Sprintf("%s has %s, loads %s", program(r), e.Addr, e.File)
 		sight.Facts.Address = e.Addr
 	case dhcpd.Refused, dhcpd.Silent:

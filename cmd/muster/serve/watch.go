@@ -2,8 +2,11 @@ package serve
 
 import (
 	"context"
+	"fmt"
+	"io/fs"
 	"slices"
 
+	"muster/cmd/muster/config"
 	"muster/dhcpd/lease"
 	"muster/dhcpd/trace"
 	"muster/roles"
@@ -47,6 +50,14 @@ func (s *server) operators() {
 	}
 	s.dhcp.Commit, s.dhcp.Tap = s.leases.Commit, s.trace.Tap
 	s.api.Leases, s.api.Leasing, s.api.Trace = s.allLeases, &s.leases, Watch(&s.trace)
+	if d := &s.Config.DHCPD; !d.Addresses() {
+		s.api.Leasing = noLeases{d.Why()}
+		if d.Mode == config.ModeOff {
+			s.api.Trace = func([]roles.MAC) (api.Watch, error) {
+				return nil, fmt.Errorf("there are no packets to show: %s: %w", d.Why(), fs.ErrNotExist)
+			}
+		}
+	}
 }
 
 // allLeases lists those of IPv4 by address, and then those of IPv6.
