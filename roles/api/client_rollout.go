@@ -31,6 +31,11 @@ func (c *Client) Rollout(ctx context.Context, pool string) (roles.Rollout, error
 	return get[roles.Rollout](ctx, c, rolloutPath(pool, "/rollout"))
 }
 
+// Rollouts gives the latest rollout of every pool that had one.
+func (c *Client) Rollouts(ctx context.Context) ([]roles.Rollout, error) {
+	return get[[]roles.Rollout](ctx, c, "/v1/rollouts")
+}
+
 // FollowRollout calls fn with the pool's rollout, now and after every change, until it has ended or another one
 // has begun; it returns the rollout as fn saw it last. The pool must have one.
 func (c *Client) FollowRollout(ctx context.Context, pool string, fn func(roles.Rollout)) (roles.Rollout, error) {

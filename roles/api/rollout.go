@@ -14,6 +14,24 @@ func (s *Server) showRollout(r *http.Request) (any, error) {
 	return s.Rack.Rollout(r.PathValue("name"))
 }
 
+// listRollouts gives the latest rollout of every pool that had one.
+func (s *Server) listRollouts(*http.Request) (any, error) {
+	pools, err := s.Rack.Pools()
+	if err != nil {
+		return nil, err
+	}
+	out := []roles.Rollout{}
+	for _, p := range pools {
+		switch ro, err := s.Rack.Rollout(p.Name); {
+		case err == nil:
+			out = append(out, ro)
+		case !errors.Is(err, fs.ErrNotExist): // it had none, or is gone since
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 func (s *Server) startRollout(r *http.Request) (any, error) {
 	var q RolloutRequest
 	if err := decode(r, &q); err != nil {

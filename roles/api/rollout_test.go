@@ -250,3 +250,38 @@ func TestSecretIsNotInItsRefusal(t *testing.T) {
 		}
 	}
 }
+
+// TestRollouts: one request has the latest rollout of every pool that had one.
+func TestRollouts(t *testing.T) {
+	m := &rolledRack{Rack: declared(t)}
+	c := client(t, &Server{Rack: m})
+	if got, err := c.Rollouts(t.Context()); err != nil || len(got) != 0 {
+		t.Errorf("none: %v, %v", got, err)
+	}
+	m.of = map[string]roles.Rollout{"web": {Pool: "web", From: web7.Ref, Image: web7.Ref, State: roles.RolloutDone}}
+	if got, err := c.Rollouts(t.Context()); err != nil || len(got) != 1 || got[0].Image != web7.Ref {
+		t.Errorf("one: %v, %v", got, err)
+	}
+	m.broken = fs.ErrPermission
+	if _, err := c.Rollouts(t.Context()); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("a fault: %v", err)
+	}
+}
+
+// rolledRack has the rollouts of some pools; broken is every error, if it is set.
+type rolledRack struct {
+	Rack
+	of     map[string]roles.Rollout
+	broken error
+}
+
+func (r *rolledRack) Rollout(pool string) (roles.Rollout, error) {
+	ro, ok := r.of[pool]
+	switch {
+	case r.broken != nil:
+		return ro, r.broken
+	case !ok:
+		return ro, fs.ErrNotExist
+	}
+	return ro, nil
+}

@@ -56,6 +56,7 @@ func (s *Server) routes() []route {
 		{"POST", "/v1/pools/{name}/rollout", plain(s.startRollout)},
 		{"POST", "/v1/pools/{name}/rollout/stop", plain(s.stopRollout)},
 		{"POST", "/v1/pools/{name}/rollback", plain(s.rollbackPool)},
+		{"GET", "/v1/rollouts", s.revised(s.listRollouts)},
 		{"GET", "/v1/storage", s.live(s.listPairs)},
 		{"GET", "/v1/storage/{pool}", s.live(s.showPair)},
 		{"POST", "/v1/storage/{pool}/claim", plain(s.claimDisk)},
