@@ -1,4 +1,5 @@
-// Package api is the operators' HTTP API: its server, its Go client and its OpenAPI description.
+// Package api is the operators' HTTP API: its server, its Go client and its OpenAPI description. Beside it, at /, is the
+// operators' web page (package page), which shows what the API says.
 //
 // The server answers JSON under /v1 on a unix socket, where file permissions say who may, and on a loopback
 // TCP address. Reads carry the store's revision as their ETag (RFC 9110 §8.8.3) and can wait for a later one

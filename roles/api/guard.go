@@ -8,12 +8,19 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"muster/roles/api/page"
 )
 
 // guard lets in on TCP who has the token or, where there is none, who is on this machine and meant to come: a
-// web page in a browser on this machine is refused, whatever name it gave the address (DNS rebinding).
+// web page in a browser on this machine is refused, whatever name it gave the address (DNS rebinding). Without a token
+// everybody gets what names no machine: what monitoring reads, and the files of our own page, which asks for the token.
 func (s *Server) guard(h http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
+	open := map[string]bool{}
+	for _, path := range append(page.Paths(), metricsPath, "/v1/healthz") {
+		open[path] = true
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		err := cross.Check(r)
 		if err != nil {
@@ -30,9 +37,6 @@ func (s *Server) guard(h http.Handler) http.Handler {
 		h.ServeHTTP(w, r)
 	})
 }
-
-// open is what monitoring reads without a token: it names no machine.
-var open = map[string]bool{metricsPath: true, "/v1/healthz": true}
 
 func checkToken(r *http.Request, token string) error {
 	got, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")

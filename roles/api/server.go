@@ -16,6 +16,7 @@ import (
 
 	"muster/images"
 	"muster/roles"
+	"muster/roles/api/page"
 )
 
 // Limits of the HTTP server. A machine that is slower is cut off.
@@ -54,7 +55,7 @@ type Server struct {
 	Version string
 	Started time.Time
 	// Token lets a client in on the TCP address (Authorization: Bearer …, RFC 6750 §2.1), except for
-	// metrics and healthz, which are open; "" means that everybody on this machine may use it, and that it
+	// metrics, healthz and the page's files, which are open; "" means that everybody on this machine may use it, and that it
 	// is a loopback address. The unix socket's permissions are its own.
 	Token string
 	// Metrics takes the metrics; nil means none.
@@ -113,12 +114,19 @@ func (s *Server) serve(ctx context.Context, g *errgroup.Group, l net.Listener, h
 	})
 }
 
-// Handler is the API without its sockets.
+// Handler is the API and the page without their sockets.
 func (s *Server) Handler() http.Handler {
 	m := newMetrics(s.Metrics)
 	mux := http.NewServeMux()
 	for _, rt := range s.routes() {
 		mux.Handle(rt.method+" "+rt.path, s.handler(rt, m))
+	}
+	pages := page.Handler()
+	for _, at := range page.Paths() {
+		if at == page.Root {
+			at += "{$}" // and nothing below it
+		}
+		mux.Handle("GET "+at, pages)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {

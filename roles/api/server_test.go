@@ -112,7 +112,7 @@ func TestBadRequests(t *testing.T) {
 		want               string
 	}{
 		{"GET", "/v1/nothing", "", 404, `there is no`},
-		{"GET", "/", "", 404, `openapi.yaml`},
+		{"GET", "/v2", "", 404, `openapi.yaml`},
 		{"PUT", "/v1/nodes", "", 405, `takes GET, HEAD, not PUT`},
 		{"POST", "/v1/nodes/web-01/assign", "", 400, `no body`},
 		{"POST", "/v1/nodes/web-01/assign", "{", 400, `body`},
