@@ -2,6 +2,7 @@ package state
 
 import (
 	"errors"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -10,7 +11,7 @@ import (
 // TestBackendRevision: a backend takes the next revision and no other, and keeps nothing of what it
 // refuses.
 func TestBackendRevision(t *testing.T) {
-	file, err := openFile(filepath.Join(t.TempDir(), "state.db"))
+	file, err := openFile(filepath.Join(t.TempDir(), "state.db"), segmentSize, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

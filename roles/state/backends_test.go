@@ -15,6 +15,20 @@ func TestFile(t *testing.T) {
 	})
 }
 
+// TestFileKilled is TestFile with stores that never end well.
+func TestFileKilled(t *testing.T) {
+	statetest.Run(t, func(t *testing.T) func() *state.Store {
+		path := filepath.Join(t.TempDir(), "state.db")
+		return func() *state.Store {
+			s, err := state.OpenKilled(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+	})
+}
+
 func TestMemory(t *testing.T) {
 	statetest.Run(t, func(t *testing.T) func() *state.Store {
 		var m state.Memory

@@ -18,7 +18,7 @@ import (
 // TestFullDisk fills the file system under the store, several times: what fails leaves nothing, and with
 // space again everything works, without a restart.
 func TestFullDisk(t *testing.T) {
-	dir := smallDisk(t)
+	dir := smallDisk(t, "1m") // no room for a journal
 	path := filepath.Join(dir, "state.db")
 	s := open(t, path)
 	update(t, s, statetest.Fill)
@@ -59,14 +59,53 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// smallDisk mounts 1 MiB of memory.
-func smallDisk(t *testing.T) string {
+// TestFullDiskJournal fills the file system when the lease journal is there: leases go on for as long as that has
+// room, then they fail like everything else, and nothing is lost.
+func TestFullDiskJournal(t *testing.T) {
+	dir := smallDisk(t, "10m")
+	path := filepath.Join(dir, "state.db")
+	s := open(t, path)
+	if err := s.CommitLeases(t.Context(), []lease.Lease{numberedLease(1)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	filler := fill(t, dir)
+	if err := s.CommitLeases(t.Context(), []lease.Lease{numberedLease(2)}, nil); err != nil {
+		t.Errorf("a lease on a full disk with a journal: %v", err)
+	}
+	var err error
+	for round := 0; err == nil && round < 100; round++ {
+		err = s.CommitLeases(t.Context(), manyLeases(round), nil)
+	}
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Fatalf("leases in a full journal on a full disk: got %v, want ENOSPC and that nothing was changed", err)
+	}
+	before := statetest.Dump(s)
+	s.Close() // it cannot fold
+	s = open(t, path)
+	if d := statetest.Diff(before, statetest.Dump(s)); d != "" {
+		t.Fatalf("reopened on a full disk (-before +after):\n%s", d)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CommitLeases(t.Context(), []lease.Lease{numberedLease(3)}, nil); err != nil {
+		t.Errorf("with space again: %v", err)
+	}
+	before = statetest.Dump(s)
+	s.Close()
+	if d := statetest.Diff(before, statetest.Dump(open(t, path))); d != "" {
+		t.Fatalf("reopened (-before +after):\n%s", d)
+	}
+}
+
+// smallDisk mounts a little memory.
+func smallDisk(t *testing.T, size string) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: mounts a small tmpfs")
 	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
 		t.Fatalf("mount tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
@@ -87,7 +126,7 @@ func fill(t *testing.T, dir string) string {
 	}
 	defer f.Close()
 	block := make([]byte, 4096)
-	for range 1 << 10 {
+	for range 1 << 12 {
 		if _, err := f.Write(block); err != nil {
 			return name
 		}

@@ -52,7 +52,10 @@ var _ roles.Store = (*Store)(nil)
 // Open opens the store in the file at path and creates it when there is none. The file is locked: another
 // process that opens it gets an error. A file of an older version is migrated, one of a newer is refused.
 func Open(path string, o Options) (*Store, error) {
-	f, err := openFile(path)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	f, err := openFile(path, segmentSize, o.Log)
 	if err != nil {
 		return nil, err
 	}
