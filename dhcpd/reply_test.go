@@ -1,22 +1,14 @@
 package dhcpd
 
 import (
-	"encoding/hex"
-	"flag"
-	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"muster/dhcpd/lease"
 )
-
-var update = flag.Bool("update", false, "write the golden files in testdata")
 
 // What real clients send, as their programs do it.
 var (
@@ -54,70 +46,6 @@ func size(n uint16) dhcpv4.Modifier {
 }
 func option82() dhcpv4.Modifier {
 	return option(dhcpv4.OptionRelayAgentInformation, append([]byte{1, 5}, "ge-07\x02\x04rack"...)...)
-}
-
-// TestGolden holds the replies to every kind of client, byte for byte, beside a dump for people.
-func TestGolden(t *testing.T) {
-	slot := Host{Address: ip("10.77.0.20"), Hostname: "web-01"}
-	remote := ip("10.78.0.1")
-	for _, tt := range []struct {
-		name string
-		host Host
-		in   *dhcpv4.DHCPv4
-	}{
-		{"bios-offer", Host{}, discover(mac(1), biosROM, dhcpv4.WithBroadcast(true))},
-		{"bios-ack", slot, selecting(mac(1), slot.Address, biosROM)},
-		{"uefi-offer", slot, discover(mac(1), uefiX64)},
-		{"uefi-bootfile", Host{BootFile: "special.efi"}, discover(mac(1), uefiX64)},
-		{"uefi-no-file", Host{}, discover(mac(1), mods(uefiX64, arch(3)))},
-		{"http-offer", slot, discover(mac(1), uefiHTTP)},
-		{"ipxe-offer", slot, discover(mac(1), ipxe)},
-		{"ipxe-ack", slot, selecting(mac(1), slot.Address, ipxe)},
-		{"snponly-offer", slot, discover(mac(1), snponly)},
-		{"os-offer", slot, discover(mac(1), dhclient)},
-		{"os-ack", Host{}, selecting(mac(1), ip("10.77.0.100"), dhclient)},
-		{"os-renew", Host{}, renewing(mac(1), ip("10.77.0.100"), dhclient)},
-		{"no-list", slot, discover(mac(1))},
-		{"relay-offer", Host{}, discover(mac(1), uefiX64, relayedBy(remote), option82())},
-		{"relay-nak", Host{}, initReboot(mac(1), ip("10.77.0.100"), relayedBy(remote), option82())},
-		{"nak", slot, initReboot(mac(1), ip("10.77.0.100"), dhclient)},
-		{"inform", slot, inform(mac(1), ip("10.77.0.20"), dhclient)},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			f := newFixture(t)
-			f.Policy = fixedHosts{mac(1): tt.host}
-			out := f.one(tt.in)
-			golden(t, tt.name, dump(tt.in, out, f.sent[0]))
-		})
-	}
-}
-
-func dump(in, out *dhcpv4.DHCPv4, o outgoing) string {
-	how := "by the kernel"
-	if o.raw != (lease.MAC{}) {
-		how = "raw to " + o.raw.String()
-	}
-	return fmt.Sprintf("in: %s\nout: %sfrom %s to %s, %s, %d bytes\n\n%s", in.Summary(), out.Summary(), o.from, o.to, how, len(o.data), hex.Dump(o.data))
-}
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name+".txt")
-	if *update {
-		if err := os.MkdirAll("testdata", 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Errorf("%s (-want +got; -update accepts it):\n%s", file, d)
-	}
 }
 
 func TestRoute(t *testing.T) {

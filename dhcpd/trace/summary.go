@@ -105,6 +105,15 @@ func archName(a iana.Arch) string {
 	if s := a.String(); !strings.Contains(strings.ToLower(s), "unknown") {
 		return s
 	}
+	// What IANA has registered since, as far as there is something to boot for it.
+	switch a {
+	case 39:
+		return "EFI LoongArch 64-bit"
+	case 40:
+		return "EFI LoongArch 64-bit boot from HTTP"
+	case 41:
+		return "Raspberry Pi"
+	}
 	return "unknown"
 }
 
@@ -208,9 +217,9 @@ var reasons = []struct{ drop, text string }{
 	{"not-holder", "it gives back or declines an address that it does not have"},
 	{"no-address", "it does not say which address it is about"},
 	{"too-large", "the answer does not fit into what the machine accepts (option 57)"},
-	{"not-booting", "it does not boot from the network, and beside another DHCP server (dhcpd.mode: proxy), and on port 4011, nothing else is answered"},
+	{"not-booting", "it does not boot from the network: with dhcpd.mode proxy, and on port 4011, nobody else is answered"},
 	{"no-file", "there is nothing for it to boot: no file for its architecture, or it is one of dhcpd.subnets[].hosts"},
-	{"address", "it is about an address, which another DHCP server gives (dhcpd.mode: proxy)"},
+	{"address", "it is about an address, which is another DHCP server's to give: dhcpd.mode is proxy"},
 	{"send", "the answer could not be sent; see the server's log"},
 }
 
