@@ -25,7 +25,7 @@ const (
 )
 
 // Sockets are what a Server answers on. Serve closes them.
-type Sockets struct{ unix, tcp net.Listener }
+type Sockets struct{ unix, tcp, secure net.Listener }
 
 // Listen opens the unix socket and the TCP address; either may be "". A socket file that nobody answers on is
 // removed; one that somebody answers on is an error that wraps fs.ErrExist, and so is an address in use.
@@ -47,7 +47,7 @@ func (s *Server) Listen(socket, addr string, conf *tls.Config) (*Sockets, error)
 		socks.unix = netutil.LimitListener(l, maxConns)
 	}
 	if addr != "" {
-		l, err := listenTCP(addr)
+		l, err := listenTCP(addr, "api.listen")
 		if err != nil {
 			_ = socks.Close()
 			return nil, err
@@ -60,10 +60,26 @@ func (s *Server) Listen(socket, addr string, conf *tls.Config) (*Sockets, error)
 	return socks, nil
 }
 
+// ListenSecure opens one more TCP address, for HTTPS with cert: any address, as the server has a token. An address in use
+// is an error that wraps fs.ErrExist; the other sockets stay open.
+func (s *Server) ListenSecure(socks *Sockets, addr string, cert tls.Certificate) error {
+	if err := checkListen(addr, s.Token, true); err != nil {
+		return err
+	}
+	l, err := listenTCP(addr, "api.secure")
+	if err != nil {
+		return err
+	}
+	// Browsers older than TLS 1.3 could not show the page.
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	socks.secure = tls.NewListener(netutil.LimitListener(l, maxConns), conf)
+	return nil
+}
+
 // Close closes the sockets, for when Serve is never called.
 func (s *Sockets) Close() error {
 	var errs []error
-	for _, l := range []net.Listener{s.unix, s.tcp} {
+	for _, l := range []net.Listener{s.unix, s.tcp, s.secure} {
 		if l != nil {
 			errs = append(errs, l.Close())
 		}
@@ -77,6 +93,14 @@ func (s *Sockets) Addr() net.Addr {
 		return nil
 	}
 	return s.tcp.Addr()
+}
+
+// SecureAddr is the address for HTTPS that was opened; nil without one.
+func (s *Sockets) SecureAddr() net.Addr {
+	if s.secure == nil {
+		return nil
+	}
+	return s.secure.Addr()
 }
 
 // checkListen refuses to offer the API to other machines in clear or to everybody.
@@ -93,11 +117,12 @@ func checkListen(addr, token string, secure bool) error {
 		"use a loopback address such as 127.0.0.1:8081: %w", addr, fs.ErrInvalid)
 }
 
-func listenTCP(addr string) (net.Listener, error) {
+// listenTCP opens the address that the configuration has at key.
+func listenTCP(addr, key string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("api: address %s is in use by another program (ss -ltnp says which): "+
-			"stop it or choose another api.listen: %w", addr, fs.ErrExist)
+			"stop it or choose another %s: %w", addr, key, fs.ErrExist)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("api: listen: %w", err)

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,5 +129,62 @@ func TestAddressInUse(t *testing.T) {
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket was left: %v", err)
+	}
+}
+
+// TestSecure: another address speaks HTTPS only, and wants the token; the page's files are open.
+func TestSecure(t *testing.T) {
+	proof := httptest.NewUnstartedServer(nil)
+	proof.StartTLS()
+	defer proof.Close()
+	s := &Server{Rack: newRegistry(t), Token: "s3cret"}
+	socks, err := s.Listen("", "127.0.0.1:0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ListenSecure(socks, ":0", proof.TLS.Certificates[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ListenSecure(&Sockets{}, socks.SecureAddr().String(), proof.TLS.Certificates[0]); !errors.Is(err, fs.ErrExist) || !strings.Contains(err.Error(), "api.secure") {
+		t.Errorf("an address in use: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, socks) }()
+	_, port, _ := net.SplitHostPort(socks.SecureAddr().String())
+	ask := func(url, token string) int {
+		r, err := http.NewRequestWithContext(ctx, "GET", url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := proof.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, tt := range []struct {
+		url, token string
+		want       int
+	}{
+		{"https://127.0.0.1:" + port + "/", "", 200},
+		{"https://127.0.0.1:" + port + "/v1/nodes", "", 401},
+		{"https://127.0.0.1:" + port + "/v1/nodes", "s3cret", 200},
+		{"http://127.0.0.1:" + port + "/v1/nodes", "s3cret", 400},
+	} {
+		if got := ask(tt.url, tt.token); got != tt.want {
+			t.Errorf("%s with %q: status %d, want %d", tt.url, tt.token, got, tt.want)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := new(Server).ListenSecure(&Sockets{}, ":0", proof.TLS.Certificates[0]); !errors.Is(err, fs.ErrInvalid) {
+		t.Errorf("without a token: %v", err)
 	}
 }

@@ -84,6 +84,9 @@ func (s *Server) Serve(ctx context.Context, socks *Sockets) error {
 	if socks.tcp != nil {
 		s.serve(ctx, g, socks.tcp, s.guard(h))
 	}
+	if socks.secure != nil {
+		s.serve(ctx, g, socks.secure, s.guard(h))
+	}
 	return g.Wait()
 }
 

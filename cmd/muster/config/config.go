@@ -156,6 +156,12 @@ type API struct {
 	Socket string `mapstructure:"socket"`
 	// Listen is host:port (TCP), on a loopback address. Default "127.0.0.1:8081"; "" means no TCP.
 	Listen string `mapstructure:"listen"`
+	// Secure is host:port (TCP) for HTTPS, on any address: the API and its page for other machines, with the
+	// token. Default "", none: keep it off the boot network.
+	Secure string `mapstructure:"secure"`
+	// Certificate is a file in PEM with the certificate chain and its key for Secure. Default "": the server's
+	// own, which no browser knows.
+	Certificate string `mapstructure:"certificate"`
 }
 
 // State configures where the rack's state is kept.

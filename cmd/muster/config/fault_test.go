@@ -106,7 +106,7 @@ line 5: tftpd.listen: "69" is not an address to listen on (want the form ":8080"
 line 6: httpboot.listen: "65536" is not a port (0 to 65535)
 line 7: images.nfs.server: "externl" is not one of auto, ganesha, kernel, external; did you mean "external"?
 line 8: api.socket: "s" is not an absolute path (it begins with /)
-line 8: api.listen: ":8081" is not a loopback address: everybody on that network could run the rack (want 127.0.0.1:8081, and ssh to it)
+line 8: api.listen: ":8081" is not a loopback address: everybody on that network could run the rack (want 127.0.0.1:8081, and ssh to it, or api.secure)
 line 9: state.backend: etcd is not supported yet; want file
 line 10: log.format: "xml" is not one of text, json
 line 11: power.lab.socket: the path has 108 bytes; a unix socket's may have 107`},
@@ -117,6 +117,12 @@ line 4: images.nfs.address: nodes cannot mount from 127.0.0.1
 line 4: images.nfs.path: only server external has a path of its own
 line 5: httpboot.templates: "t" is not an absolute path (it begins with /)
 line 5: httpboot.files: "f" is not an absolute path (it begins with /)`},
+		{"secure", minimal + "api: {secure: rack, listen: 127.0.0.1:8082}\n", `
+line 4: api.secure: "rack" is not an address to listen on (want the form ":8080" or "10.77.0.1:8080")`},
+		{"secure and plain", minimal + "api: {secure: ':8081'}\n", `
+line 4: api.secure: port 8081 is api.listen's already`},
+		{"certificate", minimal + "api: {certificate: /etc/rack.pem}\n", `
+line 4: api.certificate: api.secure is not set: nothing would use it`},
 		{"one port", minimal + "api: {listen: 127.0.0.1:8080}\n", `
 line 4: api.listen: port 8080 is httpboot.listen's already`},
 		{"one port for TLS", minimal + "httpboot: {listen: \":8080\", secure: \"10.77.0.1:8080\"}\n", `

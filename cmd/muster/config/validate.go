@@ -56,6 +56,9 @@ func (c *Config) faults(line func(string) int) []*Fault {
 	k.api(c.API)
 	k.apart("api.listen", c.API.Listen, "httpboot.listen", c.HTTPBoot.Listen)
 	k.apart("api.listen", c.API.Listen, "httpboot.secure", c.HTTPBoot.Secure)
+	k.apart("api.secure", c.API.Secure, "httpboot.listen", c.HTTPBoot.Listen)
+	k.apart("api.secure", c.API.Secure, "httpboot.secure", c.HTTPBoot.Secure)
+	k.apart("api.secure", c.API.Secure, "api.listen", c.API.Listen)
 	if c.State.Backend == "etcd" {
 		k.fault("state.backend", "etcd is not supported yet; want file")
 	} else {
@@ -155,6 +158,11 @@ func (c *check) nfs(n NFS) {
 
 func (c *check) api(a API) {
 	c.socket("api.socket", a.Socket)
+	if a.Secure != "" {
+		c.listen("api.secure", a.Secure)
+	} else if a.Certificate != "" {
+		c.fault("api.certificate", "api.secure is not set: nothing would use it")
+	}
 	if a.Listen == "" {
 		return
 	}
@@ -162,10 +170,10 @@ func (c *check) api(a API) {
 	if !ok {
 		return
 	}
-	// Whoever reaches it may switch machines off: it has no TLS and asks for no token yet.
+	// Whoever listens on the way would have the token.
 	if !host.IsLoopback() {
 		c.fault("api.listen", "%q is not a loopback address: everybody on that network could run the rack "+
-			"(want 127.0.0.1:%d, and ssh to it)", a.Listen, port)
+			"(want 127.0.0.1:%d, and ssh to it, or api.secure)", a.Listen, port)
 	}
 }
 

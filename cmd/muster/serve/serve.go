@@ -28,7 +28,6 @@ import (
 	"muster/images/nfs"
 	"muster/roles"
 	"muster/roles/api"
-	"muster/roles/api/page"
 	"muster/roles/health"
 	"muster/roles/power"
 	"muster/roles/state"
@@ -274,6 +273,9 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer socks.Close()
+	if err := s.listenOperators(socks); err != nil {
+		return err
+	}
 
 	// Set before Serve: the NFS server starts with all of them.
 	exported := s.wantedExports()
@@ -302,16 +304,8 @@ func (s *server) run(ctx context.Context) error {
 	if !s.Config.DHCPD.Addresses() {
 		s.log.Info("this server gives no addresses: " + s.Config.DHCPD.Why())
 	}
-	s.log.Info("muster serves", "interfaces", s.Config.DHCPD.Interfaces, "socket", s.Config.API.Socket, "page", pageURL(socks), "nfs", s.exportsBy)
+	s.log.Info("muster serves", "interfaces", s.Config.DHCPD.Interfaces, "socket", s.Config.API.Socket, "nfs", s.exportsBy)
 	return g.Wait()
-}
-
-// pageURL is where the operators' page is; "" where the API has no address but its socket.
-func pageURL(socks *api.Sockets) string {
-	if socks.Addr() == nil {
-		return ""
-	}
-	return "http://" + socks.Addr().String() + page.Root
 }
 
 // url is the base URL of HTTP boot at this address of ours.
