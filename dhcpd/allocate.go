@@ -53,17 +53,35 @@ func (d *round) open(a netip.Addr, n *Subnet, m lease.MAC) bool {
 // it asks for; one that nobody ever had; the one that expired first (RFC 2131 §4.3.1). Zero if there is none.
 func (d *round) choose(r *Request) (netip.Addr, *Subnet) {
 	had, _ := d.byMAC(r.MAC)
-	for _, a := range []netip.Addr{d.offers.to(r.MAC), had.Addr, r.Requested} {
-		if n := subnetOf(r.subnets, a); n != nil && d.available(a, n, r.MAC) {
+	p := d.prober(r)
+	for i, a := range [...]netip.Addr{d.offers.to(r.MAC), had.Addr, r.Requested} {
+		n := subnetOf(r.subnets, a)
+		if n == nil || !d.available(a, n, r.MAC) {
+			continue
+		}
+		if s := p.of(n, d.now); s != nil && i == 2 {
+			if !s.has(a) {
+				continue // it is but a wish
+			}
+			s.remove(a)
+		}
+		return a, n
+	}
+	for _, n := range r.subnets {
+		a := netip.Addr{}
+		if p.of(n, d.now) != nil {
+			a = p.take(d, n, r.MAC)
+		} else {
+			a = d.unused(n, r.MAC)
+		}
+		if a.IsValid() {
 			return a, n
 		}
 	}
 	for _, n := range r.subnets {
-		if a := d.unused(n, r.MAC); a.IsValid() {
-			return a, n
+		if p.of(n, d.now) != nil {
+			continue
 		}
-	}
-	for _, n := range r.subnets {
 		skip := func(a netip.Addr) bool { return !d.open(a, n, r.MAC) || d.changed(a) }
 		if l, ok := d.table.OldestExpired(n.Range.First, n.Range.Last, d.now, skip); ok {
 			return l.Addr, n
@@ -78,9 +96,14 @@ func (d *round) changed(a netip.Addr) bool {
 	return put
 }
 
-// unused finds an address of n's range that has no lease, going round the range: an address that was given
-// back is the last to be given again.
+// unused finds an address of n's range for the machine m that has no lease.
 func (d *round) unused(n *Subnet, m lease.MAC) netip.Addr {
+	return d.unusedWhere(n, func(a netip.Addr) bool { return !d.changed(a) && d.open(a, n, m) })
+}
+
+// unusedWhere finds an address of n's range that has no lease and fits, going round the range: an address that was
+// given back is the last to be given again.
+func (d *round) unusedWhere(n *Subnet, fits func(netip.Addr) bool) netip.Addr {
 	if !n.Range.First.IsValid() {
 		return netip.Addr{}
 	}
@@ -88,23 +111,23 @@ func (d *round) unused(n *Subnet, m lease.MAC) netip.Addr {
 	if !ok || !n.Range.Contains(start) {
 		start = n.Range.First
 	}
-	if a := d.unusedFrom(start, n.Range.Last, n, m); a.IsValid() {
+	if a := d.unusedFrom(start, n.Range.Last, n, fits); a.IsValid() {
 		return a
 	}
 	if start == n.Range.First {
 		return netip.Addr{}
 	}
-	return d.unusedFrom(n.Range.First, start.Prev(), n, m)
+	return d.unusedFrom(n.Range.First, start.Prev(), n, fits)
 }
 
-func (d *round) unusedFrom(first, last netip.Addr, n *Subnet, m lease.MAC) netip.Addr {
+func (d *round) unusedFrom(first, last netip.Addr, n *Subnet, fits func(netip.Addr) bool) netip.Addr {
 	for !last.Less(first) {
 		a, ok := d.table.Unused(first, last)
 		if !ok {
 			break
 		}
 		first = a.Next()
-		if !d.changed(a) && d.open(a, n, m) {
+		if fits(a) {
 			d.cursor[n] = first
 			return a
 		}

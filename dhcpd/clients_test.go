@@ -48,6 +48,12 @@ func (s *live) fix(m lease.MAC, h Host) {
 // serve starts a server on interfaces; it must end cleanly with the test.
 func serve(t *testing.T, interfaces ...string) *live {
 	t.Helper()
+	return serveWith(t, func(*Server) {}, interfaces...)
+}
+
+// serveWith is serve with settings of its own.
+func serveWith(t *testing.T, set func(*Server), interfaces ...string) *live {
+	t.Helper()
 	s := &live{T: t, events: make(chan Event, 10000), hosts: fixedHosts{}}
 	s.Server = &Server{Subnets: []Subnet{rackNet, remoteNet}, Policy: s, Leases: new(lease.Table),
 		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -58,6 +64,7 @@ func serve(t *testing.T, interfaces ...string) *live {
 			default:
 			}
 		}}
+	set(s.Server)
 	conn, err := s.Listen(interfaces...)
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +141,20 @@ func (c *client) dhclient() (stop func()) {
 	return stop
 }
 
+// remembers waits until dhclient has written its lease, which it does after it has called the script.
+func (c *client) remembers(a netip.Addr) {
+	c.Helper()
+	var b []byte
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if b, _ = os.ReadFile(c.file("leases")); strings.Contains(string(b), "fixed-address "+a.String()+";") {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.Fatalf("dhclient wrote %q, want a lease of %s", b, a)
+		}
+	}
+}
+
 func (c *client) isc() []string {
 	return []string{"dhclient", "-4", "-v", "-cf", c.file("conf"), "-lf", c.file("leases"), "-pf", c.file("pid"), "-sf", c.file("script")}
 }
@@ -178,6 +199,7 @@ func TestRealClients(t *testing.T) {
 		t.Fatalf("dhclient: %+v", first)
 	}
 	rack.noted("BOUND 10.77.0.100  rack.example")
+	rack.remembers(first.Addr)
 	stop()
 
 	// dhclient again, which remembers its lease: INIT-REBOOT.
@@ -228,6 +250,7 @@ func TestRealClientMoves(t *testing.T) {
 	stop := c.dhclient()
 	s.wait(Acked)
 	c.noted("BOUND 10.77.0.100  rack.example")
+	c.remembers(ip("10.77.0.100"))
 	stop()
 	slot := ip("10.77.0.20")
 	s.fix(c.mac, Host{Address: slot, Hostname: "web-01"})
@@ -239,9 +262,46 @@ func TestRealClientMoves(t *testing.T) {
 		t.Errorf("moved: %+v", e)
 	}
 	c.noted("BOUND 10.77.0.20 web-01 rack.example")
+	c.remembers(slot)
 	stop()
 	c.run(append(c.isc(), "-r", "eth0")...)
 	if e := s.wait(Released); e.Addr != slot {
 		t.Errorf("release: %+v", e)
+	}
+}
+
+// TestProbeOnTheWire: somebody uses an address of the range without having asked, and a client comes up beside it.
+func TestProbeOnTheWire(t *testing.T) {
+	if !inNamespace(t, "busybox") {
+		return
+	}
+	squatter := newMachine(t, "srv1", "10.77.0.1/24")
+	squatter.run("ip", "addr", "add", "10.77.0.100/24", "dev", "eth0")
+	c := newClient(t, 1, "srv2", "")
+	run(t, "ip", "link", "add", "br0", "type", "bridge")
+	run(t, "ip", "addr", "flush", "dev", "srv1")
+	for _, port := range []string{"srv1", "srv2"} {
+		run(t, "ip", "link", "set", port, "master", "br0")
+	}
+	run(t, "ip", "addr", "add", "10.77.0.1/24", "dev", "br0")
+	run(t, "ip", "link", "set", "br0", "up")
+	s := serveWith(t, func(s *Server) { s.Probe = true }, "br0")
+	c.udhcpc()
+	if e := s.wait(Conflict); e.Addr != ip("10.77.0.100") || e.Other == c.mac || e.Interface != "br0" {
+		t.Errorf("conflict %+v", e)
+	}
+	if e := s.wait(Acked); e.Addr != ip("10.77.0.101") {
+		t.Errorf("acked %s", e.Addr)
+	}
+	if l, ok := s.Leases.ByAddr(ip("10.77.0.100")); !ok || !l.Declined {
+		t.Errorf("lease of the used address: %+v", l)
+	}
+	c.noted("bound 10.77.0.101  rack.example")
+	// The squatter takes the client's.
+	squatter.run("ip", "addr", "add", "10.77.0.101/24", "dev", "eth0")
+	squatter.run("ip", "addr", "add", "10.77.0.9/24", "dev", "eth0")
+	squatter.start("busybox", "arping", "-I", "eth0", "-s", "10.77.0.101", "-U", "10.77.0.101")
+	if e := s.wait(Conflict); e.Addr != ip("10.77.0.101") || e.MAC != c.mac {
+		t.Errorf("conflict %+v", e)
 	}
 }

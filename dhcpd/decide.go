@@ -76,8 +76,11 @@ func (d *round) discover(r *Request, h Host) answer {
 	return d.reply(dhcpv4.MessageTypeOffer, r, h, a, n)
 }
 
-// full is the silence for a machine that no address is left for.
+// full is the silence for a machine that no address is left for, or none is known to be free yet.
 func (d *round) full(r *Request) answer {
+	if p := d.prober(r); p != nil && p.await(r.subnets, r.MAC) {
+		return silence(r, dropProbing)
+	}
 	d.complain("full "+r.Subnet.Prefix.String(), "no address is left for a machine: make the range larger or the lease shorter",
 		"subnet", r.Subnet.Prefix, "range", r.Subnet.Range.First.String()+"-"+r.Subnet.Range.Last.String(), "mac", r.MAC)
 	return silence(r, dropFull)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"muster/dhcpd/lease"
 )
 
 // Kind says what happened in an Event.
@@ -22,7 +24,12 @@ const (
 	Directed Kind = "direct"   // it has Addr by other means and was told what to boot, and no more
 	Chosen   Kind = "chosen"   // Proxy: it takes Addr from the other server, Request.ServerID
 	Silent   Kind = "silent"   // it got no answer, for Reason
+	Conflict Kind = "conflict" // Other uses Addr, which is free or lent to MAC; there is no Request
 )
+
+// Probing is the Reason of the silence for a machine that is offered an address when it asks again, because none is known
+// to be free yet (Server.Probe).
+const Probing = "probing"
 
 // Event is one thing that happened between the server and a machine.
 type Event struct {
@@ -31,6 +38,10 @@ type Event struct {
 	// Request is what the machine sent: who it is, where it is, which program of it is speaking. It must not be
 	// changed, and is valid only while Observe runs.
 	Request *Request
+	// Interface, MAC and Other are of a conflict only: where it is, whose address Addr is (zero for nobody's), and which
+	// machine uses it.
+	Interface  string
+	MAC, Other lease.MAC
 	// Addr is the address that it is about; zero for discover and silent, and for what has none or does not say it.
 	Addr netip.Addr
 	// Hostname is the name that the machine was given; empty for none.

@@ -8,7 +8,7 @@ import (
 
 type metrics struct {
 	requests, replies, drops *prometheus.CounterVec
-	commitErrors             prometheus.Counter
+	commitErrors, conflicts  prometheus.Counter
 	batch, commit            prometheus.Histogram
 	// byType and answered are requests and replies by message type: to find a counter by its label costs as much as
 	// a whole reply.
@@ -28,6 +28,8 @@ func newMetrics(s *Server) *metrics {
 		drops:    counter("drops_total", "Packets that got no answer, by reason.", "reason"),
 		commitErrors: f.NewCounter(prometheus.CounterOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "commit_errors_total",
 			Help: "Batches of leases that could not be made durable."}),
+		conflicts: f.NewCounter(prometheus.CounterOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "conflicts_total",
+			Help: "Addresses that a machine uses which they do not belong to, as seen by ARP."}),
 		batch: f.NewHistogram(prometheus.HistogramOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "batch_packets",
 			Help: "Packets that were read at once.", Buckets: prometheus.ExponentialBuckets(1, 2, 8)}),
 		commit: f.NewHistogram(prometheus.HistogramOpts{Namespace: "muster", Subsystem: "dhcpd", Name: "commit_seconds",

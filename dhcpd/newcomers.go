@@ -45,6 +45,10 @@ func (d *round) admits(r *Request) bool {
 	if _, ok := d.byMAC(r.MAC); ok {
 		return true
 	}
+	if _, ok := d.waiting[r.MAC]; ok { // it was let in, and asks again
+		delete(d.waiting, r.MAC)
+		return true
+	}
 	at := door{iface: r.Interface}
 	if r.Relay.IsValid() { // a machine on the link could make them up
 		at.circuit = r.Circuit

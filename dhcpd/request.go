@@ -101,6 +101,7 @@ const (
 	dropIgnored   drop = "ignored"      // by policy
 	dropOther     drop = "other-server" // the machine chose another server
 	dropFull      drop = "exhausted"    // no address is left
+	dropProbing   drop = Probing        // it is not known yet which address is free
 	dropNewcomer  drop = "newcomer"     // more unknown machines than Newcomers lets in
 	dropCommit    drop = "commit"       // the lease could not be made durable
 	dropNotHolder drop = "not-holder"   // releases or declines an address that it does not have
@@ -115,7 +116,7 @@ const (
 )
 
 // drops are all of them.
-var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardware, dropSubnet, dropIgnored, dropOther, dropFull, dropNewcomer,
+var drops = []drop{dropMalformed, dropTruncated, dropReply, dropBOOTP, dropHardware, dropSubnet, dropIgnored, dropOther, dropFull, dropProbing, dropNewcomer,
 	dropCommit, dropNotHolder, dropNoAddress, dropTooLarge, dropSend,
 	dropNotBooting, dropNoFile, dropAddress}
 

@@ -37,6 +37,9 @@ type Server struct {
 	BootFiles []BootFile
 	// Newcomers limits the machines that nobody knows; the zero value has sensible limits.
 	Newcomers Newcomers
+	// Probe has the server look by ARP (RFC 5227) whether somebody uses an address of a range before it offers it for
+	// the first time, on links of its own. It is off by default: a machine that finds its address in use declines it.
+	Probe bool
 	// SubnetSelection lets clients name the subnet that they want an address of (option 118, RFC 3011), as some
 	// access servers and relays do. It is off by default, because any machine can say so.
 	SubnetSelection bool
@@ -67,6 +70,10 @@ type Server struct {
 	cursor map[*Subnet]netip.Addr // where the search for an unused address goes on
 	links  map[string]link        // of the interfaces served, by name
 	said   map[string]time.Time   // when complain said it last
+
+	probers   map[string]*prober       // by interface
+	waiting   map[lease.MAC]struct{}   // machines that were let in, but no address was probed for
+	conflicts map[netip.Addr]time.Time // when they were told
 }
 
 // commitTimeout is when a lease that is not durable is given up. Clients have repeated their request several
@@ -79,6 +86,7 @@ func (s *Server) init() {
 			s.Leases = new(lease.Table)
 		}
 		s.cursor, s.links, s.said = map[*Subnet]netip.Addr{}, map[string]link{}, map[string]time.Time{}
+		s.probers, s.waiting, s.conflicts = map[string]*prober{}, map[lease.MAC]struct{}{}, map[netip.Addr]time.Time{}
 		s.metrics = newMetrics(s)
 	})
 }
@@ -94,8 +102,16 @@ func (s *Server) Serve(ctx context.Context, conn *Conn) error {
 	for _, p := range conn.ports {
 		s.links[p.link().name] = p.link() // both ports of an interface have the same addresses
 	}
+	if s.Probe && !s.Proxy {
+		for name := range s.links {
+			s.probers[name] = newProber(s, name)
+		}
+	}
 	s.mu.Unlock()
 	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range s.probers {
+		g.Go(func() error { p.run(ctx, openARP); return nil }) // ends when ctx does
+	}
 	for _, p := range conn.ports {
 		g.Go(func() error { return s.servePort(ctx, p) }) // ends when ctx does
 	}

@@ -54,6 +54,9 @@ func newFixture(t *testing.T) *fixture {
 
 // clone is r as it may be kept.
 func (r *Request) clone() *Request {
+	if r == nil {
+		return nil
+	}
 	c := *r
 	c.Archs, c.msg, c.datagram = slices.Clone(r.Archs), msg{}, nil
 	return &c

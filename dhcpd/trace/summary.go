@@ -212,6 +212,7 @@ var reasons = []struct{ drop, text string }{
 	{"ignored", "by policy: the server could not tell who the machine is, or must not answer it; see the server's log"},
 	{"other-server", "the machine chose another DHCP server: there is one on this network"},
 	{"exhausted", "no address is left in the range of the subnet"},
+	{"probing", "the server looks which address is free (dhcpd.probe), and offers one when the machine asks again"},
 	{"newcomer", "too many machines that nobody knows ask for addresses: see dhcpd.newcomers, or declare the machine"},
 	{"commit", "the lease could not be written to disk"},
 	{"not-holder", "it gives back or declines an address that it does not have"},

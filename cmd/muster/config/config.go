@@ -43,6 +43,9 @@ type DHCPD struct {
 	Subnets6 []Subnet6 `mapstructure:"subnets6"`
 	// Newcomers limits machines that nobody knows, for each interface and each circuit of a relay by itself.
 	Newcomers Newcomers `mapstructure:"newcomers"`
+	// Probe looks by ARP whether somebody uses an address of a range before it is lent for the first time, in the
+	// networks of the interfaces. Default false: machines look themselves, and decline what is in use.
+	Probe bool `mapstructure:"probe"`
 	// SubnetSelection lets machines name the subnet that they want an address of, option 118, as some access
 	// servers and relays do. Default false, because any machine can say so.
 	SubnetSelection bool `mapstructure:"subnetSelection"`

@@ -199,10 +199,10 @@ func (s *server) assemble() error {
 	s.dhcp = &dhcpd.Server{
 		Proxy: s.Config.DHCPD.Mode == config.ModeProxy, BootFiles: s.bootFiles(),
 		Policy: policy{s.registry, s.hosts, new(poolCache)}, Newcomers: dhcpd.Newcomers(s.Config.DHCPD.Newcomers), Leases: s.store.Leases(),
-		SubnetSelection: s.Config.DHCPD.SubnetSelection,
-		FileURL:         func(r *dhcpd.Request, file string) string { return s.url(r.Server) + "/nbp/" + file },
-		ScriptURL:       func(r *dhcpd.Request) string { return s.url(r.Server) + "/ipxe" },
-		Observe:         s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
+		SubnetSelection: s.Config.DHCPD.SubnetSelection, Probe: s.Config.DHCPD.Probe,
+		FileURL:   func(r *dhcpd.Request, file string) string { return s.url(r.Server) + "/nbp/" + file },
+		ScriptURL: func(r *dhcpd.Request) string { return s.url(r.Server) + "/ipxe" },
+		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
 	}
 	for _, n := range s.networks {
 		s.dhcp.Subnets = append(s.dhcp.Subnets, n.Subnet)

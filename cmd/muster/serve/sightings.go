@@ -18,6 +18,11 @@ import (
 // sawDHCP records a machine that boots. What operating systems ask is no part of a boot.
 func (s *server) sawDHCP(e dhcpd.Event) {
 	r := e.Request
+	if e.Kind == dhcpd.Conflict && e.MAC != (lease.MAC{}) {
+		s.seen(roles.Sighting{MAC: roles.MAC(e.MAC), Time: e.Time, Step: roles.StepLease,
+			Error: fmt.Sprintf("another machine, %s, uses its address %s on %s", e.Other, e.Addr, e.Interface)})
+		return
+	}
 	if r == nil || !r.Boots() || s.hosts.has(roles.MAC(r.MAC)) {
 		return
 	}
@@ -43,6 +48,9 @@ func (s *server) sawDHCP(e dhcpd.Event) {
 		sight.Step, sight.Message = roles.StepLease, fmt.Sprintf("%s has %s, loads %s", program(r), e.Addr, e.File)
 		sight.Facts.Address = e.Addr
 	case dhcpd.Refused, dhcpd.Silent:
+		if e.Reason == dhcpd.Probing {
+			return // it asks again, and gets one
+		}
 		sight.Step, sight.Error = roles.StepLease, fmt.Sprintf("%s got no lease: %s", program(r), e.Reason)
 	case dhcpd.Declined:
 		sight.Step, sight.Error = roles.StepLease, fmt.Sprintf("%s found %s in use by another machine", program(r), e.Addr)
