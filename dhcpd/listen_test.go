@@ -3,6 +3,7 @@ package dhcpd
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -51,6 +52,14 @@ func TestListenErrors(t *testing.T) {
 		t.Fatalf("after Close: %v", err)
 	}
 	conn.Close()
+	// The boot server's port is needed as well.
+	busy, err := net.ListenPacket("udp4", "0.0.0.0:4011")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	_, err = s.Listen("good0")
+	check(t, err, []string{"port 4011 on interface good0 is in use"}, syscall.EADDRINUSE)
 	s.Subnets = nil
 	_, err = s.Listen("good0")
 	check(t, err, []string{"no subnet"}, fs.ErrInvalid)

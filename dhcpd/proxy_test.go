@@ -2,8 +2,10 @@ package dhcpd
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -174,5 +176,36 @@ func TestBootServer(t *testing.T) {
 		if f.Leases.Len() != 0 {
 			t.Errorf("proxy %v: the boot server's port gave a lease", proxy)
 		}
+	}
+}
+
+// TestBootServerSockets: port 4011 of a real interface answers whoever asks it, alone or with everybody, at the port that
+// was asked from.
+func TestBootServerSockets(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	m := newMachine(t, "srv1", "10.77.0.1/24")
+	m.run("ip", "addr", "add", "10.77.0.140/24", "broadcast", "10.77.0.255", "dev", "eth0")
+	serve(t, "srv1")
+	buf := make([]byte, packetSize)
+	for _, tt := range []struct{ from, to string }{
+		{"10.77.0.140:4011", "10.77.0.1"}, {"10.77.0.140:2070", "10.77.0.1"}, {"0.0.0.0:68", "10.77.0.255"},
+	} {
+		c := m.listen(tt.from)
+		_ = c.SetReadDeadline(time.Now().Add(patience))
+		request := message(mac(1), dhcpv4.MessageTypeRequest, uefiX64, dhcpv4.WithClientIP(ip("10.77.0.140").AsSlice()))
+		if _, err := c.WriteTo(request.ToBytes(), &net.UDPAddr{IP: ip(tt.to).AsSlice(), Port: pxePort}); err != nil {
+			t.Fatal(err)
+		}
+		n, from, err := c.ReadFrom(buf)
+		if err != nil {
+			t.Fatalf("from %s to %s: %v", tt.from, tt.to, err)
+		}
+		p, err := dhcpv4.FromBytes(buf[:n])
+		if err != nil || p.MessageType() != dhcpv4.MessageTypeAck || p.BootFileName != "snponly.efi" || from.String() != "10.77.0.1:4011" {
+			t.Errorf("from %s to %s: %v, %v from %s", tt.from, tt.to, p, err, from)
+		}
+		c.Close()
 	}
 }
