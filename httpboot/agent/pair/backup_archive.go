@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -58,45 +59,55 @@ func gently(name string, args ...string) []string {
 }
 
 // pipeline runs programs, the output of each the input of the next. All are gone when it returns; the error has what the
-// first that failed said.
+// first that failed said. However long out takes for what the last one said, all of it gets there: in and out must return
+// when ctx ends.
 func pipeline(ctx context.Context, in io.Reader, out io.Writer, commands ...[]string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	errs := make([]error, len(commands))
-	done := make(chan int)
-	reader := in
+	var cmds []*exec.Cmd
+	var said []*bytes.Buffer
+	var ours []*os.File // the ends of pipes, which the programs have when they run
+	defer func() { closeAll(ours) }()
 	for i, c := range commands {
 		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
 		cmd.Env = append(cmd.Environ(), "LC_ALL=C")
-		said := &bytes.Buffer{}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = reader, out, said
-		cmd.WaitDelay = time.Second
-		var next *io.PipeWriter
-		if i < len(commands)-1 {
-			var pr *io.PipeReader
-			pr, next = io.Pipe()
-			cmd.Stdout, reader = next, pr
+		said = append(said, &bytes.Buffer{})
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, said[i]
+		if i > 0 {
+			r, w, err := os.Pipe()
+			if err != nil {
+				return fmt.Errorf("pair: %w", err)
+			}
+			ours = append(ours, r, w)
+			cmds[i-1].Stdout, cmd.Stdin = w, r
 		}
-		input := cmd.Stdin
-		go func() { // ends with its program
-			err := cmd.Run()
-			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-				err = exitError(cmd, err, strings.TrimSpace(said.String()))
-			}
-			errs[i] = err
-			if next != nil {
-				next.CloseWithError(err) // nil is the end
-			}
-			if pr, ok := input.(*io.PipeReader); ok {
-				pr.CloseWithError(fmt.Errorf("%s has ended", c[3]))
-			}
-			done <- i
-		}()
+		cmds = append(cmds, cmd)
 	}
-	for range commands {
-		<-done
+	var errs []error
+	for _, cmd := range cmds {
+		if err := cmd.Start(); err != nil {
+			cancel() // those that run
+			errs = append(errs, err)
+		}
+	}
+	closeAll(ours) // or nobody would see an end
+	for i, cmd := range cmds {
+		if cmd.Process == nil {
+			continue
+		}
+		err := cmd.Wait()
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			err = exitError(cmd, err, strings.TrimSpace(said[i].String()))
+		}
+		errs = append(errs, err)
 	}
 	return firstFault(errs)
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // or it is closed already
+	}
 }
 
 // firstFault gives the error that the others follow from: one that is not the end of a neighbour.
