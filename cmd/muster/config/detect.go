@@ -57,7 +57,7 @@ func (h host) detect(iface string) (*Found, error) {
 		f.note("careful: %s has no carrier: is the cable in, and the switch on?", iface)
 	}
 	if own.ValidLft > 0 && own.Flags&ifaFlagPermanent == 0 {
-		f.note("careful: %s has its address from a DHCP server; two on one network disturb each other, and a boot server needs an address that stays", iface)
+		f.note("careful: %s has its address from a DHCP server; two on one network disturb each other (unless dhcpd.mode is proxy), and a boot server needs an address that stays", iface)
 	}
 
 	var why string

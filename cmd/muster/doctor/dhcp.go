@@ -28,8 +28,8 @@ func checkDHCP(ctx context.Context, e *Env) []Finding {
 	return slices.Concat(results...)
 }
 
-// listenFor is how long answers are waited for: a server that probes before it offers takes a second or two.
-const listenFor = 3 * time.Second
+// listenFor is how long answers are waited for: a server that probes before it offers takes a second or two, dnsmasq 3.
+const listenFor = 6 * time.Second
 
 func (e *Env) otherServers(ctx context.Context, iface string, own []netip.Addr) []Finding {
 	const check = "dhcp"
@@ -57,7 +57,7 @@ func (e *Env) otherServers(ctx context.Context, iface string, own []netip.Addr) 
 		if !o.gives() {
 			what = fmt.Sprintf("a proxyDHCP server on %s: %s tells machines what to boot", iface, o.Server)
 		}
-		out = append(out, fail(check, "switch it off, or take it off this network: machines take whichever answers first", "%s", what))
+		out = append(out, fail(check, "switch it off, or take it off this network, or set dhcpd.mode to proxy: machines take whichever answers first", "%s", what))
 	}
 	if len(out) == 0 {
 		out = append(out, ok(check, "no other DHCP server on %s", iface))

@@ -205,14 +205,16 @@ func (s *server) assemble() error {
 		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
 	}
 	for _, n := range s.networks {
+		if !s.Config.DHCPD.Addresses() {
+			n.Range = dhcpd.Range{} // it is another server's
+		}
 		s.dhcp.Subnets = append(s.dhcp.Subnets, n.Subnet)
 	}
 	if s.dhcp6, err = s.newDHCP6(); err != nil {
 		return err
 	}
 	s.radv = &radv.Server{
-		// On somebody else's network only where it has to be.
-		Off:    !s.Config.DHCPD.Addresses() && len(s.Config.DHCPD.Subnets6) == 0,
+		Off:    s.Config.DHCPD.Mode == config.ModeOff, // it would know nobody to answer
 		Answer: func(mac lease.MAC) bool { return s.firmware.runs(mac, time.Now()) }, Links: advertised(s.Config),
 		Log: s.log.With("service", "radv"), Metrics: s.metrics,
 	}
