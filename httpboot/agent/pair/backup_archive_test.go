@@ -9,25 +9,22 @@ import (
 )
 
 // late is a writer that takes its time.
-type late struct{ bytes.Buffer }
+type late struct{ got bytes.Buffer }
 
 func (l *late) Write(b []byte) (int, error) {
-	time.Sleep(300 * time.Millisecond)
-	return l.Buffer.Write(b)
+	time.Sleep(700 * time.Millisecond)
+	return l.got.Write(b)
 }
 
 // TestPipelineToSlowReader: the programs are long gone when the last of what they said is taken.
 func TestPipelineToSlowReader(t *testing.T) {
-	text := strings.Repeat("0123456789abcdef", 1<<12) // 64 KiB fit into a pipe, and are taken in pieces of 32
-	for range 2 {
-		text += text
-	}
+	text := strings.Repeat("0123456789abcdef", 1<<13) // 128 KiB: 64 fit into a pipe, and are taken in pieces of 32
 	var out late
 	if err := pipeline(t.Context(), strings.NewReader(text), &out, gently("cat"), gently("cat")); err != nil {
 		t.Fatal(err)
 	}
-	if out.String() != text {
-		t.Errorf("%d bytes arrived of %d", out.Len(), len(text))
+	if out.got.String() != text {
+		t.Errorf("%d bytes arrived of %d", out.got.Len(), len(text))
 	}
 }
 
