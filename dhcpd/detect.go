@@ -41,7 +41,10 @@ const detectEvery = time.Second
 // administered MAC, and collects the answers, one of each server, until ctx ends. It takes no lease. Servers
 // of this same machine are not asked: the packets do not pass its own IP stack. It needs root and no address
 // on the interface. A ctx without a deadline is an fs.ErrInvalid.
-func Detect(ctx context.Context, iface string) ([]Offer, error) {
+func Detect(ctx context.Context, iface string) ([]Offer, error) { return detect(ctx, iface, true) }
+
+// detect is Detect. Servers that send to the MAC in spite of the broadcast flag are heard only if it is promiscuous.
+func detect(ctx context.Context, iface string, promiscuous bool) ([]Offer, error) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return nil, fmt.Errorf("dhcpd: detect: the context needs a deadline: %w", fs.ErrInvalid)
@@ -55,9 +58,10 @@ func Detect(ctx context.Context, iface string) ([]Offer, error) {
 		return nil, explain(iface, clientPort, err)
 	}
 	defer conn.Close()
-	// There are servers that send to the MAC in spite of the broadcast flag.
-	if err := conn.SetPromiscuous(true); err != nil {
-		return nil, explain(iface, clientPort, err)
+	if promiscuous {
+		if err := conn.SetPromiscuous(true); err != nil {
+			return nil, explain(iface, clientPort, err)
+		}
 	}
 	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 

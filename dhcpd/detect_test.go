@@ -46,6 +46,13 @@ func TestDetect(t *testing.T) {
 			if len(got) != 1 || got[0] != tt.want {
 				t.Errorf("found %+v, want %+v", got, tt.want)
 			}
+			l := new(Lookout)
+			for deadline := time.Now().Add(patience); len(l.Others()) == 0 && time.Now().Before(deadline); {
+				l.lookAll(t.Context(), []string{"srv1"})
+			}
+			if o := l.Others(); len(o) != 1 || o[0].Offer != tt.want || o[0].Interface != "srv1" {
+				t.Errorf("the lookout found %+v, want %+v", o, tt.want)
+			}
 		})
 	}
 	s.stop()

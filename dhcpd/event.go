@@ -27,6 +27,9 @@ const (
 	Conflict Kind = "conflict" // Other uses Addr, which is free or lent to MAC; there is no Request
 )
 
+// OtherServer is the Reason of the silence for a machine that chose another server, Request.ServerID.
+const OtherServer = "other-server"
+
 // Probing is the Reason of the silence for a machine that is offered an address when it asks again, because none is known
 // to be free yet (Server.Probe).
 const Probing = "probing"

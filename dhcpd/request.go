@@ -92,22 +92,22 @@ type drop string
 
 // The reasons for silence.
 const (
-	dropMalformed drop = "malformed"    // not a DHCP packet
-	dropTruncated drop = "truncated"    // longer than any packet that a client may send
-	dropReply     drop = "reply"        // a BOOTREPLY, or a message type that only servers send
-	dropBOOTP     drop = "bootp"        // BOOTP of a machine without a fixed address, where it is not lent any
-	dropHardware  drop = "hardware"     // not Ethernet, or not a machine's address
-	dropSubnet    drop = "no-subnet"    // from a network that is not configured
-	dropIgnored   drop = "ignored"      // by policy
-	dropOther     drop = "other-server" // the machine chose another server
-	dropFull      drop = "exhausted"    // no address is left
-	dropProbing   drop = Probing        // it is not known yet which address is free
-	dropNewcomer  drop = "newcomer"     // more unknown machines than Newcomers lets in
-	dropCommit    drop = "commit"       // the lease could not be made durable
-	dropNotHolder drop = "not-holder"   // releases or declines an address that it does not have
-	dropNoAddress drop = "no-address"   // a REQUEST or INFORM without the address that it is about
-	dropTooLarge  drop = "too-large"    // the answer does not fit into what the machine accepts
-	dropSend      drop = "send"         // the answer could not be sent
+	dropMalformed drop = "malformed"  // not a DHCP packet
+	dropTruncated drop = "truncated"  // longer than any packet that a client may send
+	dropReply     drop = "reply"      // a BOOTREPLY, or a message type that only servers send
+	dropBOOTP     drop = "bootp"      // BOOTP of a machine without a fixed address, where it is not lent any
+	dropHardware  drop = "hardware"   // not Ethernet, or not a machine's address
+	dropSubnet    drop = "no-subnet"  // from a network that is not configured
+	dropIgnored   drop = "ignored"    // by policy
+	dropOther     drop = OtherServer  // the machine chose another server
+	dropFull      drop = "exhausted"  // no address is left
+	dropProbing   drop = Probing      // it is not known yet which address is free
+	dropNewcomer  drop = "newcomer"   // more unknown machines than Newcomers lets in
+	dropCommit    drop = "commit"     // the lease could not be made durable
+	dropNotHolder drop = "not-holder" // releases or declines an address that it does not have
+	dropNoAddress drop = "no-address" // a REQUEST or INFORM without the address that it is about
+	dropTooLarge  drop = "too-large"  // the answer does not fit into what the machine accepts
+	dropSend      drop = "send"       // the answer could not be sent
 
 	// In proxy mode, and on port 4011.
 	dropNotBooting drop = "not-booting" // no firmware, or nothing that is about booting

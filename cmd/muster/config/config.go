@@ -43,6 +43,10 @@ type DHCPD struct {
 	Subnets6 []Subnet6 `mapstructure:"subnets6"`
 	// Newcomers limits machines that nobody knows, for each interface and each circuit of a relay by itself.
 	Newcomers Newcomers `mapstructure:"newcomers"`
+	// Lookout is how often this server looks for other DHCP servers on its interfaces: 5m, the default, is soon enough
+	// to explain the first boot that went wrong, and three packets that nobody notices. 0 means never; machines that
+	// choose another server are heard all the same.
+	Lookout time.Duration `mapstructure:"lookout"`
 	// Probe looks by ARP whether somebody uses an address of a range before it is lent for the first time, in the
 	// networks of the interfaces. Default false: machines look themselves, and decline what is in use.
 	Probe bool `mapstructure:"probe"`
@@ -196,12 +200,16 @@ type LabPower struct {
 // that the addresses of machines that came once are free again soon.
 const DefaultLease = time.Hour
 
+// DefaultLookout is the Lookout of a file that names none.
+const DefaultLookout = 5 * time.Minute
+
 // Default returns the configuration of an empty file. It is not valid: interfaces and subnets have no
 // default.
 func Default() *Config {
 	return &Config{
 		Data:     "/var/lib/muster",
 		Library:  "/etc/muster/roles",
+		DHCPD:    DHCPD{Lookout: DefaultLookout},
 		TFTPD:    TFTPD{Listen: ":69", IPXE: "/usr/lib/ipxe"},
 		HTTPBoot: HTTPBoot{Listen: ":8080", Secure: ":8443"},
 		Images:   Images{NFS: NFS{Server: "auto"}},

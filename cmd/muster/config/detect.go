@@ -74,7 +74,7 @@ func (h host) detect(iface string) (*Found, error) {
 	}
 	f.note("range %v: free in the upper half of %v; the rest is for pools", s.Range, s.Subnet)
 
-	f.Config.DHCPD = DHCPD{Interfaces: []string{iface}, Subnets: []Subnet{s}}
+	f.Config.DHCPD.Interfaces, f.Config.DHCPD.Subnets = []string{iface}, []Subnet{s}
 	return f, f.Config.Validate()
 }
 

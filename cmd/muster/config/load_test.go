@@ -47,6 +47,7 @@ func TestParseStable(t *testing.T) {
 	}
 	want := Default()
 	want.DHCPD = DHCPD{
+		Lookout:    DefaultLookout,
 		Interfaces: []string{"eth1"},
 		Subnets: []Subnet{{
 			Subnet: netip.MustParsePrefix("10.77.0.0/24"),

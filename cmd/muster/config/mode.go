@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"time"
 )
 
 // The modes of DHCPD.
@@ -28,6 +29,9 @@ func (d *DHCPD) mode() string { return cmp.Or(d.Mode, ModeServer) }
 // mode checks it, and what else there is in a configuration that it leaves without a meaning.
 func (c *check) mode(d *DHCPD) {
 	c.oneOf("dhcpd.mode", d.mode(), ModeServer, ModeProxy, ModeOff)
+	if d.Lookout != 0 && d.Lookout < lookoutMin {
+		c.fault("dhcpd.lookout", "%v is too often: at least %v, or 0 for never", d.Lookout, time.Duration(lookoutMin))
+	}
 	if d.mode() == ModeOff && len(d.Subnets6) > 0 {
 		c.fault("dhcpd.subnets6", "dhcpd.mode off opens no DHCP socket, and none of DHCPv6: take %s out, or set the mode to %s or %s",
 			fmt.Sprint(d.Subnets6[0].Subnet), ModeServer, ModeProxy)

@@ -59,8 +59,21 @@ func (e *Env) otherServers(ctx context.Context, iface string, own []netip.Addr) 
 		}
 		out = append(out, fail(check, "switch it off, or take it off this network, or set dhcpd.mode to proxy: machines take whichever answers first", "%s", what))
 	}
+	out = append(out, e.heard(iface, others)...)
 	if len(out) == 0 {
 		out = append(out, ok(check, "no other DHCP server on %s", iface))
+	}
+	return out
+}
+
+// heard tells of the servers that machines chose, but that did not answer.
+func (e *Env) heard(iface string, others []Offer) (out []Finding) {
+	for _, h := range e.Heard {
+		answers := slices.ContainsFunc(others, func(o Offer) bool { return o.Server == h.Server })
+		if h.Interface == iface && !answers {
+			out = append(out, warn("dhcp", "find out what it is (muster node trace "+h.By+"), and switch it off: machines take whichever answers first",
+				"a machine on %s, %s, chose another DHCP server, %s, at %s; it does not answer now", iface, h.By, h.Server, h.At.UTC().Format(time.DateTime)))
+		}
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"muster/dhcpd"
 )
@@ -82,6 +83,11 @@ func TestNoOtherDHCPServer(t *testing.T) {
 	compare(t, checkDHCP(t.Context(), answers(nil, errors.New("network is down"))), want{"dhcp", Warn, "network is down", "root"})
 	o := Offer{Server: netip.MustParseAddr("192.0.2.1"), Address: netip.MustParseAddr("192.0.2.7")}
 	compare(t, checkDHCP(t.Context(), answers([]Offer{o, o}, nil)), want{"dhcp", Fail, "192.0.2.1 offers 192.0.2.7", "switch it off"})
+	heard := answers(nil, nil)
+	heard.Heard = []Heard{{Interface: "eth9", Server: o.Server, By: "52:54:00:00:00:01", At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}, {Interface: "eth8"}}
+	compare(t, checkDHCP(t.Context(), heard), want{"dhcp", Warn, "52:54:00:00:00:01, chose another DHCP server, 192.0.2.1, at 2026-03-01 12:00:00", "node trace 52:54:00:00:00:01"})
+	heard.Offers = func(context.Context, string) ([]Offer, error) { return []Offer{o}, nil }
+	compare(t, checkDHCP(t.Context(), heard), want{"dhcp", Fail, "192.0.2.1 offers 192.0.2.7", "switch it off"})
 	proxy := Offer{Server: o.Server}
 	compare(t, checkDHCP(t.Context(), answers([]Offer{proxy}, nil)), want{"dhcp", Fail, "a proxyDHCP server on eth9: 192.0.2.1", "switch it off"})
 	compare(t, checkDHCP(t.Context(), &Env{Interfaces: []string{"eth9"}}))

@@ -39,6 +39,8 @@ type Env struct {
 	// Offers returns the answers to a DHCPDISCOVER on an interface, all that come until ctx ends. It is
 	// called for several interfaces at once.
 	Offers func(ctx context.Context, iface string) ([]Offer, error)
+	// Heard are other servers that machines were heard to choose. Empty means none.
+	Heard []Heard
 	// IPXE is the directory of the boot programs; Programs are the files that are handed out. Empty
 	// Programs means undionly.kpxe and snponly.efi.
 	IPXE     string
@@ -73,6 +75,15 @@ type Offer struct {
 	// BootFile is what it would have the machine boot, "" for nothing; NextServer where that is.
 	BootFile   string
 	NextServer netip.Addr
+}
+
+// Heard is another DHCP server that a machine chose.
+type Heard struct {
+	Interface string
+	Server    netip.Addr
+	// By is the machine's MAC, At when it chose.
+	By string
+	At time.Time
 }
 
 // Image is a published image as HTTP offers it.

@@ -47,6 +47,7 @@ func TestOthers(t *testing.T) {
 func TestBootBesideDHCP(t *testing.T) {
 	s := hostedRack(t)
 	s.Config = &config.Config{DHCPD: config.DHCPD{Mode: config.ModeProxy}}
+	s.watch = new(dhcpd.Lookout)
 	mac := macOf(t, "52:54:00:aa:00:01")
 	a, other := netip.MustParseAddr("10.77.0.140"), netip.MustParseAddr("10.77.0.9")
 	r := &dhcpd.Request{MAC: lease.MAC(mac), PXE: true, Archs: []uint16{7}, ServerID: other}

@@ -38,6 +38,7 @@ func (s *server) examine(ctx context.Context) ([]api.Finding, error) {
 	env := doctor.Env{
 		Interfaces: s.Config.DHCPD.Interfaces, IPXE: s.Config.TFTPD.IPXE, TFTP: s.Config.TFTPD.Listen,
 		HTTP: s.Config.HTTPBoot.Listen, Data: s.Config.Data, Offers: s.otherServers, DHCP: part[s.Config.DHCPD.Mode],
+		Heard: s.heard(),
 	}
 	for _, n := range s.networks {
 		env.Subnets = append(env.Subnets, n.Prefix)

@@ -81,6 +81,7 @@ type server struct {
 	pairMetrics *pairMetrics
 
 	dhcp  *dhcpd.Server
+	watch *dhcpd.Lookout
 	dhcp6 *dhcp6.Server
 	radv  *radv.Server
 	tftp  *tftpd.Server
@@ -204,6 +205,7 @@ func (s *server) assemble() error {
 		ScriptURL: func(r *dhcpd.Request) string { return s.url(r.Server) + "/ipxe" },
 		Observe:   s.sawDHCP, Log: s.log.With("service", "dhcpd"), Metrics: s.metrics,
 	}
+	s.watch = s.newLookout()
 	for _, n := range s.networks {
 		if !s.Config.DHCPD.Addresses() {
 			n.Range = dhcpd.Range{} // it is another server's
@@ -291,6 +293,7 @@ func (s *server) run(ctx context.Context) error {
 	g.Go(func() error { return s.recorder.Run(ctx) })
 	g.Go(func() error { return s.tidyLeases(ctx) })
 	g.Go(func() error { return s.dhcp.Serve(ctx, dhcp) })
+	g.Go(func() error { return s.lookOut(ctx) })
 	g.Go(func() error { return s.dhcp6.Serve(ctx, six) })
 	g.Go(func() error { return s.radv.Serve(ctx, routers) })
 	g.Go(func() error { return s.tftp.Serve(ctx, tftp) })

@@ -23,6 +23,9 @@ func (s *server) sawDHCP(e dhcpd.Event) {
 			Error: fmt.Sprintf("another machine, %s, uses its address %s on %s", e.Other, e.Addr, e.Interface)})
 		return
 	}
+	if r != nil && (e.Kind == dhcpd.Chosen || e.Reason == dhcpd.OtherServer) {
+		s.watch.Heard(r.Interface, r.ServerID, r.MAC)
+	}
 	if r == nil || !r.Boots() || s.hosts.has(roles.MAC(r.MAC)) {
 		return
 	}
