@@ -34,7 +34,7 @@ demo: setup build ## boot one diskless machine in a virtual rack, live (root)
 test: build ## run every test that can run here; says what it skipped and why
 	@RACE=$(RACE) STRICT=$(STRICT) .ci/test
 
-test-pair: setup build ## all that can happen to a storage pair, in the virtual rack (root, 25 min)
+test-pair: setup build ## all that can happen to a storage pair, in the virtual rack (root, 40 min)
 	MUSTER_E2E_PAIR=all go test ./tests/e2e -count=1 -v -timeout 60m -run 'TestPair$$'
 
 lint: ## go vet, gofmt, staticcheck

@@ -13,6 +13,9 @@ type PairSpec struct {
 	Address netip.Addr `yaml:"address" json:"address"`
 	// Disk says which disk of a half is the pair's. Required.
 	Disk DiskRule `yaml:"disk" json:"disk"`
+	// BackupAge is how old the latest backup that was whole may be before that is an alert: 26h for one a night.
+	// Default and zero: never, backups are made elsewhere.
+	BackupAge Duration `yaml:"backupAge,omitempty" json:"backupAge,omitzero"`
 }
 
 // DiskRule finds the one disk that a half may use. Every field that is set must match, at least one is, and
@@ -152,6 +155,24 @@ type Pair struct {
 	Standby []string `json:"standby,omitempty"`
 	// Verify is when an operator asked for a comparison of both disks.
 	Verify time.Time `json:"verify,omitzero"`
+	// Backup is the latest backup that was whole, and BackupFailed the latest one that failed since then; zero for none.
+	Backup       PairBackup `json:"backup,omitzero"`
+	BackupFailed PairBackup `json:"backupFailed,omitzero"`
+}
+
+// PairBackup is a backup of a pair: an archive that left the server whole, or one that did not.
+type PairBackup struct {
+	// At is when it began: what it has is from then. Took is how long it was on its way.
+	At   time.Time `json:"at"`
+	Took Duration  `json:"took,omitzero"`
+	// Size of the archive in bytes.
+	Size int64 `json:"size,omitempty"`
+	// To is where it went, as whoever wanted it says; "" when that was not said.
+	To string `json:"to,omitempty"`
+	// From is the slot of the half that it was read from.
+	From string `json:"from,omitempty"`
+	// Why says what went wrong; "" when it was whole.
+	Why string `json:"why,omitempty"`
 }
 
 // PairDisk is a disk that the pair knows.

@@ -37,6 +37,9 @@ func (p Pool) validateStorage(fault reporter) {
 		fault("pair.address", "%s is one of the slots' (%s); it floats between them, and is neither's", a, p.Addresses)
 	}
 	p.Pair.Disk.validate(fault)
+	if p.Pair.BackupAge < 0 {
+		fault("pair.backupAge", "cannot be negative")
+	}
 }
 
 func (r DiskRule) validate(fault reporter) {

@@ -30,6 +30,7 @@ func TestPairFaults(t *testing.T) {
 		{pool("path: /dev/disk/by-path/a", "path: sda"), "is not a device"},
 		{pool("path: /dev/disk/by-path/a", `serial: "["`), "is malformed"},
 		{pool("path: /dev/disk/by-path/a", `sizeMin: -1`), "cannot be negative"},
+		{pool("pair: {", "pair: {backupAge: -1h, "), "pair.backupAge: cannot be negative"},
 		{pool("path: /dev/disk/by-path/a", `sizeMin: .nan`), "is no size"},
 		{pool("path: /dev/disk/by-path/a", `sizeMin: .inf`), "is no size"},
 		{pool("10.77.0.9", "10.77.0.255"), "is the network's own"},

@@ -137,6 +137,9 @@ func (l pairLook) alerts(plan pairPlan, fences [2]fencing) (out []string) {
 	case PairDown:
 		alert("the pair does not serve: %s", why)
 	}
+	if old := l.backupOld(); old != "" {
+		alert("%s", old)
+	}
 	if l.fresh(0) && l.fresh(1) && l.Sides[0].Half.Active && l.Sides[1].Half.Active {
 		alert("both halves say that they serve: look at both consoles")
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ func (p *program) newStorageBackupCommand() *cobra.Command {
 			return usageError{cmd, fmt.Errorf("--room %d is no size", *room)}
 		}
 		if file == "-" {
-			_, err := backup(cmd.Context(), c, pool, *room<<20, p.stdout)
+			_, err := backup(cmd.Context(), c, pool, api.BackupRequest{Room: *room << 20, To: whereTo("the standard output")}, p.stdout)
 			return err
 		}
 		now := p.now()
@@ -62,7 +63,7 @@ func (p *program) newStorageBackupCommand() *cobra.Command {
 }
 
 // backup writes an archive to w and checks its digest on the way.
-func backup(ctx context.Context, c *api.Client, pool string, room int64, w io.Writer) (size int64, err error) {
+func backup(ctx context.Context, c *api.Client, pool string, q api.BackupRequest, w io.Writer) (size int64, err error) {
 	pr, pw := io.Pipe()
 	checked := make(chan error, 1)
 	go func() { // ends with the pipe
@@ -71,7 +72,7 @@ func backup(ctx context.Context, c *api.Client, pool string, room int64, w io.Wr
 		pr.CloseWithError(err)
 		checked <- err
 	}()
-	err = c.BackupPair(ctx, pool, room, pw)
+	err = c.BackupPair(ctx, pool, q, pw)
 	pw.CloseWithError(err)
 	check := <-checked
 	if err == nil {
@@ -90,12 +91,24 @@ func backupFile(ctx context.Context, c *api.Client, pool string, room int64, fil
 		return 0, err
 	}
 	defer os.Remove(f.Name()) // what failed
-	size, err = backup(ctx, c, pool, room, f)
+	to := file
+	if abs, err := filepath.Abs(file); err == nil {
+		to = abs
+	}
+	size, err = backup(ctx, c, pool, api.BackupRequest{Room: room, To: whereTo(to)}, f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return size, err
 	}
 	// Link, not rename: a file that came meanwhile stays.
 	return size, os.Link(f.Name(), file)
+}
+
+// whereTo says to the server, for people, where an archive goes: it is on this machine.
+func whereTo(place string) string {
+	if host, err := os.Hostname(); err == nil {
+		place = host + ":" + place
+	}
+	return strings.ToValidUTF8(place[:min(len(place), 500)], "")
 }
 
 func (p *program) newStorageRestoreCommand() *cobra.Command {

@@ -45,6 +45,7 @@ func printPair(w io.Writer, v roles.PairView, now time.Time) {
 		g.field("images", strings.Join(h.Images, " "))
 	}
 	g.field("verify", verifyText(v, now))
+	g.field("backup", backupText(v, now))
 	g.field("promoted", promotedText(v, now))
 	g.print(w)
 	fmt.Fprintln(w)
@@ -167,6 +168,24 @@ func verifyText(v roles.PairView, now time.Time) string {
 		outcome = strings.TrimSuffix(fmt.Sprintf("asked for %s ago; before: %s", age(now, v.Verify), outcome), "; before: ")
 	}
 	return outcome
+}
+
+// backupText is the latest backup, and that one has failed since.
+func backupText(v roles.PairView, now time.Time) string {
+	out := "none that this server made"
+	switch b := v.Backup; {
+	case b.At.IsZero() && v.Made.IsZero() && v.BackupFailed.At.IsZero():
+		return "" // nothing is on it
+	case !b.At.IsZero():
+		out = fmt.Sprintf("whole, %s ago (%s), %s in %s", age(now, b.At), stamp(b.At), sizeText(b.Size), pauseText(time.Duration(b.Took)))
+		if b.To != "" {
+			out += ", to " + b.To
+		}
+	}
+	if f := v.BackupFailed; !f.At.IsZero() {
+		out += fmt.Sprintf("; FAILED %s ago: %s", age(now, f.At), f.Why)
+	}
+	return out
 }
 
 func promotedText(v roles.PairView, now time.Time) string {

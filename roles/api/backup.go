@@ -10,17 +10,28 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Copies makes backups of storage pairs, and takes something back from one.
 type Copies interface {
-	// Backup writes an archive of a pair's volumes and state to w; room is the memory for what is overwritten meanwhile,
-	// in bytes, and 0 for what is good for that. An archive is whole when it has its seal.
-	Backup(ctx context.Context, pool string, room int64, w io.Writer) error
+	// Backup writes an archive of a pair's volumes and state to w. An archive is whole when it has its seal.
+	Backup(ctx context.Context, pool string, q BackupRequest, w io.Writer) error
 	// Restore takes directories from an archive. The error wraps fs.ErrExist when one of them is in use, or not empty
 	// and replace is not set.
 	Restore(ctx context.Context, pool string, q RestoreRequest, r io.Reader) (note string, err error)
 }
+
+// BackupRequest says how a backup is made. It is in the query.
+type BackupRequest struct {
+	// Room is the memory for what is overwritten meanwhile, in bytes; 0 for what is good for that.
+	Room int64
+	// To is where the archive goes, for people: "backup01:/backup/storage.tar.zst". At most 500 bytes; "" for nothing said.
+	To string
+}
+
+// maxTo bounds BackupRequest.To: it is kept with the pair.
+const maxTo = 500
 
 // RestoreRequest says what is restored from an archive. It is in the query: the body is the archive.
 type RestoreRequest struct {
@@ -59,14 +70,17 @@ func (s *Server) backupPair(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	room := int64(0)
+	q := BackupRequest{To: r.URL.Query().Get("to")}
 	if text := r.URL.Query().Get("room"); text != "" {
-		if room, err = strconv.ParseInt(text, 10, 64); err != nil || room < 1 {
+		if q.Room, err = strconv.ParseInt(text, 10, 64); err != nil || q.Room < 1 {
 			return fmt.Errorf("room=%q is not a number of bytes from 1: %w", text, fs.ErrInvalid)
 		}
 	}
+	if len(q.To) > maxTo || !utf8.ValidString(q.To) {
+		return fmt.Errorf("to is no text of at most %d bytes: %w", maxTo, fs.ErrInvalid)
+	}
 	out := &archiveWriter{w: w}
-	err = c.Backup(r.Context(), r.PathValue("pool"), room, out)
+	err = c.Backup(r.Context(), r.PathValue("pool"), q, out)
 	if err == nil || !out.begun {
 		return err
 	}
@@ -118,13 +132,16 @@ func (s *Server) restorePair(r *http.Request) (any, error) {
 	return Restored{To: q.To, Note: note}, err
 }
 
-// BackupPair writes an archive of a pair to w. Room 0 leaves the memory for what is overwritten meanwhile to the half.
-func (c *Client) BackupPair(ctx context.Context, pool string, room int64, w io.Writer) error {
-	q := url.Values{}
-	if room > 0 {
-		q.Set("room", strconv.FormatInt(room, 10))
+// BackupPair writes an archive of a pair to w.
+func (c *Client) BackupPair(ctx context.Context, pool string, q BackupRequest, w io.Writer) error {
+	v := url.Values{}
+	if q.Room > 0 {
+		v.Set("room", strconv.FormatInt(q.Room, 10))
 	}
-	resp, err := c.send(ctx, http.MethodPost, pairPath(pool, "/backup"), q, nil)
+	if q.To != "" {
+		v.Set("to", q.To)
+	}
+	resp, err := c.send(ctx, http.MethodPost, pairPath(pool, "/backup"), v, nil)
 	if err != nil {
 		return err
 	}

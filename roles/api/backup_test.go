@@ -19,8 +19,8 @@ type fixedCopies struct {
 	body  string
 }
 
-func (c *fixedCopies) Backup(_ context.Context, pool string, room int64, w io.Writer) error {
-	c.asked = fmt.Sprintf("%s %d", pool, room)
+func (c *fixedCopies) Backup(_ context.Context, pool string, q BackupRequest, w io.Writer) error {
+	c.asked = fmt.Sprintf("%s %d %s", pool, q.Room, q.To)
 	for _, p := range c.parts {
 		if _, err := io.WriteString(w, p); err != nil {
 			return err
@@ -53,19 +53,26 @@ func TestBackupPair(t *testing.T) {
 	} {
 		c := client(t, &Server{Rack: newRegistry(t), Copies: &tt.copies})
 		var got bytes.Buffer
-		err := c.BackupPair(t.Context(), "storage", 7<<20, &got)
+		err := c.BackupPair(t.Context(), "storage", BackupRequest{Room: 7 << 20, To: "vault:/a b"}, &got)
 		if got.String() != tt.want || (err == nil) != (tt.kind == nil) {
 			t.Errorf("%s: %d of %d bytes, %v", name, got.Len(), len(tt.want), err)
 		}
 		if tt.kind != nil && !errors.Is(err, tt.kind) && err.Error() != tt.kind.Error() {
 			t.Errorf("%s: %v, want %v", name, err, tt.kind)
 		}
-		if tt.copies.asked != "storage 7340032" {
+		if tt.copies.asked != "storage 7340032 vault:/a b" {
 			t.Errorf("%s: asked %q", name, tt.copies.asked)
 		}
 	}
-	c := client(t, &Server{Rack: newRegistry(t)})
-	if err := c.BackupPair(t.Context(), "storage", 0, io.Discard); !errors.Is(err, fs.ErrNotExist) {
+	copies := &fixedCopies{}
+	c := client(t, &Server{Rack: newRegistry(t), Copies: copies})
+	for _, bad := range []BackupRequest{{To: strings.Repeat("x", maxTo+1)}, {To: "\xff"}} {
+		if err := c.BackupPair(t.Context(), "storage", bad, io.Discard); !errors.Is(err, fs.ErrInvalid) || copies.asked != "" {
+			t.Errorf("%.20q: %v, asked %q", bad.To, err, copies.asked)
+		}
+	}
+	c = client(t, &Server{Rack: newRegistry(t)})
+	if err := c.BackupPair(t.Context(), "storage", BackupRequest{}, io.Discard); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a server without: %v", err)
 	}
 }

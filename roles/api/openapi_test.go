@@ -99,7 +99,7 @@ func TestOpenAPISchemasAreTheTypes(t *testing.T) {
 		roles.SMTPCheck{}, roles.IMAPCheck{}, roles.DNSCheck{}, roles.File{}, roles.SecretSpec{}, roles.Secret{},
 		roles.Rollout{}, roles.RolloutSlot{}, images.Diff{}, images.PackageChange{}, images.FileChange{}, images.Pruned{},
 		RolloutRequest{}, RestartRequest{}, SyncStatus{}, PruneRequest{}, Verification{}, Problem{}, SecretRequest{},
-		roles.PairSpec{}, roles.DiskRule{}, roles.PairView{}, roles.HalfView{}, roles.PairDisk{},
+		roles.PairSpec{}, roles.DiskRule{}, roles.PairView{}, roles.HalfView{}, roles.PairDisk{}, roles.PairBackup{},
 		ClaimRequest{}, PromoteRequest{}, KeepRequest{}, MaintenanceRequest{}, Restored{},
 		AssignRequest{}, ReplaceRequest{}, PowerRequest{}, PowerStatus{}, Liveness{}, Version{}, Error{},
 	} {

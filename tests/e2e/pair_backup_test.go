@@ -21,6 +21,7 @@ import (
 
 	"muster/httpboot/agent/pair"
 	"muster/roles"
+	"muster/roles/api"
 )
 
 // backUp makes backups while records are written, ends some of them by what can happen in the middle, and at last takes
@@ -37,8 +38,22 @@ func (p *pairSite) backUp() {
 	p.check()
 	file := filepath.Join(p.dir, "last.tar.zst")
 	p.muster("storage", "backup", "storage", "--to", file)
+	p.remembersBackup(file)
 	back := p.restoreRecords(file)
 	p.says(9, "%s; %s; %s; %s", figures, inIdle, inActive, back)
+}
+
+// remembersBackup checks that the pair knows its latest backup, which was whole after others had failed.
+func (p *pairSite) remembersBackup(file string) {
+	p.t.Helper()
+	fi, err := os.Stat(file)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	v, err := p.client.Pair(p.t.Context(), "storage")
+	if b := v.Backup; err != nil || b.Size != fi.Size() || !strings.HasSuffix(b.To, ":"+file) || b.Took <= 0 || !v.BackupFailed.At.IsZero() {
+		p.t.Errorf("the pair remembers %+v, and failed %+v, of %d bytes: %v", b, v.BackupFailed, fi.Size(), err)
+	}
 }
 
 // blobSize is more than what lies in buffers between a half and who reads its archive.
@@ -225,7 +240,7 @@ func (p *pairSite) stuckBackup(room int64) (end func() error) {
 	s := &stuck{begun: make(chan struct{}), free: make(chan struct{})}
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithTimeout(p.t.Context(), 2*patience)
-	go func() { ended <- p.client.BackupPair(ctx, "storage", room, s) }() // ends with ctx at the latest
+	go func() { ended <- p.client.BackupPair(ctx, "storage", api.BackupRequest{Room: room}, s) }() // ends with ctx at the latest
 	select {
 	case <-s.begun:
 	case err := <-ended:

@@ -19,7 +19,7 @@ import (
 // be the ones that it began with.
 //
 // Each scenario prints one line of figures. They begin and end with a pair that is whole, so that one alone can be
-// run: MUSTER_E2E_PAIR=all, and -run TestPair/fencing. Without it only the first ones are: all of them take 25 minutes.
+// run: MUSTER_E2E_PAIR=all, and -run TestPair/fencing. Without it only the first ones are: all of them take 40 minutes.
 func TestPair(t *testing.T) {
 	p := newPairSite(t)
 	p.coldStart()

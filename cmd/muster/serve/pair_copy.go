@@ -12,6 +12,7 @@ import (
 
 	"muster/httpboot/agent/pair"
 	"muster/roles"
+	"muster/roles/api"
 )
 
 // Times of a copy. A half reports every 2 s, so it has its order soon, and then takes the memory for a snapshot; one that
@@ -194,7 +195,7 @@ func (s *server) copyAlive(pool string, j *copyJob, began time.Time) error {
 }
 
 // Backup writes an archive of a pair's volumes and state to w, as they are when it begins.
-func (s *server) Backup(ctx context.Context, pool string, room int64, w io.Writer) error {
+func (s *server) Backup(ctx context.Context, pool string, q api.BackupRequest, w io.Writer) error {
 	v, err := s.registry.Pair(pool)
 	if err != nil {
 		return err
@@ -203,16 +204,16 @@ func (s *server) Backup(ctx context.Context, pool string, room int64, w io.Write
 	if err != nil {
 		return err
 	}
-	j, err := s.copies.begin(pool, h, pair.Copy{Kind: pair.CopyBackup, Room: room})
+	j, err := s.copies.begin(pool, h, pair.Copy{Kind: pair.CopyBackup, Room: q.Room})
 	if err != nil {
 		return err
 	}
 	defer s.copies.end(pool, j)
-	begin, size := time.Now(), int64(0)
+	b := roles.PairBackup{At: time.Now(), To: q.To, From: h.Slot}
 	err = s.watchCopy(ctx, pool, j, func(tick <-chan time.Time) (bool, error) {
 		select {
 		case p := <-j.pieces:
-			size += int64(len(p.Data))
+			b.Size += int64(len(p.Data))
 			_, err := w.Write(p.Data)
 			return true, err
 		case <-j.done:
@@ -221,9 +222,23 @@ func (s *server) Backup(ctx context.Context, pool string, room int64, w io.Write
 		}
 		return true, nil
 	})
-	s.noteCopy(ctx, h.Slot, "backup of "+pool, fmt.Sprintf("%.1f MiB in %.1f s; %s", float64(size)/(1<<20), time.Since(begin).Seconds(), clip(j.note())), err)
+	s.noteBackup(ctx, pool, b, clip(j.note()), err)
 	return err
 }
+
+// noteBackup keeps what became of a backup, though who asked may be gone.
+func (s *server) noteBackup(ctx context.Context, pool string, b roles.PairBackup, note string, err error) {
+	b.Took = roles.Duration(time.Since(b.At).Round(100 * time.Millisecond))
+	if err != nil {
+		b.Why = clip(faultOf(err))
+	}
+	if err := s.registry.NoteBackup(context.WithoutCancel(ctx), pool, b, note); err != nil {
+		s.log.Error("backup not recorded", "pool", pool, "err", err)
+	}
+}
+
+// faultOf is the sentence of a copy that failed.
+func faultOf(err error) string { return strings.TrimSuffix(err.Error(), ": "+fs.ErrInvalid.Error()) }
 
 // note is what the half said in the end.
 func (j *copyJob) note() string {
@@ -239,7 +254,7 @@ func (j *copyJob) note() string {
 func (s *server) noteCopy(ctx context.Context, slot, what, good string, err error) {
 	fault := ""
 	if err != nil {
-		good, fault = "", what+" failed: "+strings.TrimSuffix(err.Error(), ": "+fs.ErrInvalid.Error())
+		good, fault = "", what+" failed: "+faultOf(err)
 	} else {
 		good = what + ": " + good
 	}

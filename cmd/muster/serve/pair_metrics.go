@@ -27,6 +27,9 @@ var (
 	pairSyncedDesc   = prometheus.NewDesc("muster_serve_pair_synced_ratio", "How much of a half's data is the pair's newest, from 0 to 1.", []string{"pool", "slot"}, nil)
 	pairFencingDesc  = prometheus.NewDesc("muster_serve_pair_fencing_ok", "Whether a half's power could be cut when that was tried last; without it there is no failover.", []string{"pool", "slot"}, nil)
 	pairHeardDesc    = prometheus.NewDesc("muster_serve_pair_heard_seconds", "Time since a half spoke.", []string{"pool", "slot"}, nil)
+	pairBackupDesc   = prometheus.NewDesc("muster_serve_pair_backup_age_seconds", "Time since the latest backup of a storage pair that was whole began; none without one.", []string{"pool"}, nil)
+	pairArchiveDesc  = prometheus.NewDesc("muster_serve_pair_backup_bytes", "Size of the latest backup of a storage pair that was whole.", []string{"pool"}, nil)
+	pairUnsavedDesc  = prometheus.NewDesc("muster_serve_pair_backup_failed", "Whether a backup of a storage pair has failed since the latest one that was whole.", []string{"pool"}, nil)
 	pairVoteDesc     = prometheus.NewDesc("muster_serve_pair_qnetd_up", "Whether corosync-qnetd, the third vote, runs here.", nil, nil)
 )
 
@@ -47,7 +50,7 @@ func newPairMetrics(reg prometheus.Registerer, pairs func() ([]roles.PairView, e
 // Describe implements prometheus.Collector.
 func (m *pairMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{pairStateDesc, pairServingDesc, pairAlertsDesc, pairCapacityDesc, pairUsedDesc,
-		pairSyncedDesc, pairFencingDesc, pairHeardDesc, pairVoteDesc} {
+		pairSyncedDesc, pairFencingDesc, pairHeardDesc, pairBackupDesc, pairArchiveDesc, pairUnsavedDesc, pairVoteDesc} {
 		ch <- d
 	}
 }
@@ -72,6 +75,11 @@ func (m *pairMetrics) Collect(ch chan<- prometheus.Metric) {
 			gauge(pairCapacityDesc, float64(h.Capacity), v.Pool)
 			gauge(pairUsedDesc, float64(h.Used), v.Pool)
 		}
+		if !v.Backup.At.IsZero() {
+			gauge(pairBackupDesc, time.Since(v.Backup.At).Seconds(), v.Pool)
+			gauge(pairArchiveDesc, float64(v.Backup.Size), v.Pool)
+		}
+		gauge(pairUnsavedDesc, truth(!v.BackupFailed.At.IsZero()), v.Pool)
 		for _, h := range v.Halves {
 			if !h.Heard.IsZero() {
 				gauge(pairHeardDesc, time.Since(h.Heard).Seconds(), v.Pool, h.Slot)

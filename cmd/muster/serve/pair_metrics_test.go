@@ -16,7 +16,8 @@ import (
 // degraded is a pair of which one half syncs, and whose other half's power cannot be cut.
 func degraded() roles.PairView {
 	return roles.PairView{
-		Pair: roles.Pair{Pool: "storage"}, State: roles.PairDegraded, Why: "storage-02 is syncing, 43 %", Serving: true,
+		Pair: roles.Pair{Pool: "storage", Backup: roles.PairBackup{At: time.Now().Add(-time.Hour), Size: 700},
+			BackupFailed: roles.PairBackup{At: time.Now(), Why: "no memory"}}, State: roles.PairDegraded, Why: "storage-02 is syncing, 43 %", Serving: true,
 		Alerts: []string{"one leg", "no fencing"},
 		Halves: []roles.HalfView{
 			{Half: roles.Half{Active: true, DiskState: "UpToDate", Capacity: 1000, Used: 100}, Slot: "storage-01", Heard: time.Now(),
@@ -62,7 +63,14 @@ func TestPairMetrics(t *testing.T) {
 		}
 		delete(got, "heard_seconds[storage "+slot+"]")
 	}
+	if v := got["backup_age_seconds[storage]"]; v < 3600 || v > 4200 {
+		t.Errorf("the backup is %v s old", v)
+	}
+	delete(got, "backup_age_seconds[storage]")
 	want := map[string]float64{
+		"backup_bytes[storage]":            700,
+		"backup_failed[storage]":           1,
+		"backup_failed[other]":             0,
 		"qnetd_up[]":                       1,
 		"serving[other]":                   0,
 		"serving[storage]":                 1,

@@ -58,7 +58,7 @@ func FullPool() roles.Pool {
 			MemoryMin: 1, CPUMin: 2,
 		},
 		Priority: 10, Image: "web:7", Vars: map[string]any{"title": "another"}, Takeover: roles.Duration(time.Minute),
-		Pair:    &roles.PairSpec{Address: addr("10.77.0.9"), Disk: roles.DiskRule{Path: "/dev/sdb", Serial: "S*", SizeMin: 0.5}},
+		Pair:    &roles.PairSpec{Address: addr("10.77.0.9"), Disk: roles.DiskRule{Path: "/dev/sdb", Serial: "S*", SizeMin: 0.5}, BackupAge: roles.Duration(time.Hour)},
 		Storage: "storage",
 	}
 }
@@ -111,6 +111,8 @@ func FullPair() roles.Pair {
 		Claims: map[string]string{"web-02": "S2"}, Outdated: "web-02", OutdatedBy: "web-01", OutdatedFrom: noon,
 		Fenced: map[string]time.Time{"web-02": noon}, Shooter: "web-01", ShotAt: noon, Active: "web-01", Before: "web-02", At: noon, Took: roles.Duration(time.Second),
 		Promoted: "web-01", PromotedAt: noon, Keep: "web-01", Standby: []string{"web-02"}, Verify: noon,
+		Backup:       roles.PairBackup{At: noon, Took: roles.Duration(time.Second), Size: 7, To: "vault:/b", From: "web-01"},
+		BackupFailed: roles.PairBackup{At: noon, From: "web-01", Why: "no memory"},
 	}
 }
 

@@ -69,7 +69,7 @@ function rolloutAlerts(rollouts, now) {
 function findings(list) {
   return list.filter((f) => f.status !== "ok").map((f, i) => ({
     key: `doctor/${f.check}/${i}`, level: f.status === "fail" ? "bad" : "warn", what: clean(f.check),
-    text: clean(f.detail) + (f.fix ? " (" + clean(f.fix) + ")" : ""),
+    text: clean(f.detail) + (f.fix ? ". What to do: " + clean(f.fix) : ""),
   }));
 }
 

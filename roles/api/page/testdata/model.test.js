@@ -47,7 +47,7 @@ test("what is broken comes before what is a warning, and that before what waits"
     "warn storage: the pair runs on one leg: x",
     "warn web-01: GET /: 502",
     "warn web-02: still boots",
-    "warn dhcp: 10.0.0.9 answers too (switch it off)",
+    "warn dhcp: 10.0.0.9 answers too. What to do: switch it off",
     "info waiting: 1 machine waits for a pool",
   ]);
   assert.equal(verdict(list).text, "2 things are broken, 4 warnings");
@@ -126,4 +126,12 @@ test("a pair that syncs, has a silent half, and no fencing", () => {
 test("a node's row takes a node that knows nothing of itself", () => {
   const r = nodeRow({ mac: "52:54:00:00:00:01", state: "waiting" });
   assert.deepEqual([r.name, r.machine, r.since], ["52:54:00:00:00:01", "", 0]);
+});
+
+test("a pair tells its latest backup, and that one failed since", () => {
+  const line = (o) => pairCards([pair(o)], now)[0].facts.at(-1).text;
+  const good = { at: ago(7200), took: "42s", size: 97517568, to: "vault:/b.tar.zst" };
+  assert.equal(line({ backup: good }), "2h ago, 93.0 MiB to vault:/b.tar.zst");
+  assert.equal(line({ backup: good, backupFailed: { at: ago(60), why: "no memory" } }), "2h ago, 93.0 MiB to vault:/b.tar.zst; FAILED 1m ago: no memory");
+  assert.equal(line({ backupFailed: { at: ago(60), why: "no memory" } }), "none known; FAILED 1m ago: no memory");
 });
