@@ -77,9 +77,15 @@ func (s *site) router() {
 	prefix fd77::/64 { AdvOnLink on; AdvAutonomous off; };
 };
 `)
-	cmd := s.rack.Command(context.Background(), "radvd", "-n", "-m", "stderr", "-C", conf, "-p", filepath.Join(s.dir, "radvd.pid"))
-	var out screen
-	cmd.Stdout, cmd.Stderr = &out, &out
+	s.background("radvd", "-n", "-m", "stderr", "-C", conf, "-p", filepath.Join(s.dir, "radvd.pid"))
+}
+
+// background runs a program in the rack's network until the test ends; what it says is shown if the test failed.
+func (s *site) background(name string, args ...string) *screen {
+	s.t.Helper()
+	cmd := s.rack.Command(context.Background(), name, args...)
+	out := new(screen)
+	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
@@ -87,9 +93,10 @@ func (s *site) router() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if s.t.Failed() {
-			s.t.Logf("radvd:\n%s", &out)
+			s.t.Logf("%s:\n%s", name, out)
 		}
 	})
+	return out
 }
 
 // inside runs a program in the rack's network.

@@ -43,8 +43,8 @@ func TestOthers(t *testing.T) {
 	}
 }
 
-// TestBootBesideDHCP: what proxyDHCP sees of a boot is its timeline, and whose a download is.
-func TestBootBesideDHCP(t *testing.T) {
+// TestSeesBesideDHCP: what proxyDHCP sees of a boot is its timeline, and whose a download is.
+func TestSeesBesideDHCP(t *testing.T) {
 	s := hostedRack(t)
 	s.Config = &config.Config{DHCPD: config.DHCPD{Mode: config.ModeProxy}}
 	s.watch = new(dhcpd.Lookout)
