@@ -19,7 +19,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # refuses to answer root about a checkout of somebody else, and VERSION has it anyway.
 GOBUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: build setup demo test test-pair lint fuzz bench bench-boot bench-dhcp install clean help
+.PHONY: build setup demo test test-pair lint fuzz bench bench-boot bench-dhcp bench-tftp install clean help
 
 build: ## build bin/muster and bin/muster-init
 	$(GOBUILD) -o bin/muster ./cmd/muster
@@ -45,8 +45,8 @@ lint: ## go vet, gofmt, staticcheck
 fuzz: ## run each fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)
 
-bench: ## run the benchmarks of PKG, but for bench-boot's and bench-dhcp's
-	go test -run '^$$' -bench . -skip '^Benchmark(Boot|DHCP)$$' -benchmem $(PKG)
+bench: ## run the benchmarks of PKG, but for those of bench-boot, -dhcp and -tftp
+	go test -run '^$$' -bench . -skip '^Benchmark(Boot|DHCP|TFTP)$$' -benchmem $(PKG)
 
 bench-boot: setup ## boot a machine by Muster and by a stack built by hand, in turn, 5 times (root, 15 min)
 	go test -run '^$$' -bench BenchmarkBoot -benchtime 5x -timeout 60m ./tests/bench
@@ -54,6 +54,11 @@ bench-boot: setup ## boot a machine by Muster and by a stack built by hand, in t
 bench-dhcp: ## DHCP of Muster, Kea and dnsmasq side by side (root, 5 min)
 	@.ci/setup kea-dhcp4-server kea-admin
 	go test -run '^$$' -bench BenchmarkDHCP -benchtime 1x -timeout 30m ./tests/bench
+
+bench-tftp: ## TFTP of Muster, tftpd-hpa, atftpd and dnsmasq side by side (root, 10 min)
+	@.ci/setup libwrap0
+	@.ci/unpack .cache/tftp-peers tftpd-hpa atftpd
+	go test -run '^$$' -bench BenchmarkTFTP -benchtime 1x -timeout 60m ./tests/bench
 
 install: build ## install under DESTDIR/PREFIX with systemd unit and shell completion
 	install -D -m 755 bin/muster      $(DESTDIR)$(PREFIX)/bin/muster

@@ -7,13 +7,11 @@ import (
 	"maps"
 	"net"
 	"os"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/vishvananda/netns"
 	"golang.org/x/net/ipv4"
 )
 
@@ -51,23 +49,12 @@ const loadBatch = 64
 
 // newLoad opens the relay's socket in the named network namespace.
 func newLoad(namespace string, relay, server net.IP) (*load, error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	here, err := netns.Get()
+	var conn *net.UDPConn
+	err := inside(namespace, func() (err error) {
+		conn, err = net.ListenUDP("udp4", &net.UDPAddr{IP: relay, Port: 67})
+		return err
+	})
 	if err != nil {
-		return nil, err
-	}
-	defer here.Close()
-	there, err := netns.GetFromName(namespace)
-	if err != nil {
-		return nil, err
-	}
-	defer there.Close()
-	if err := netns.Set(there); err != nil {
-		return nil, err
-	}
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: relay, Port: 67})
-	if err := errors.Join(err, netns.Set(here)); err != nil {
 		return nil, err
 	}
 	_ = conn.SetReadBuffer(16 << 20)
