@@ -1,9 +1,9 @@
 package tftpd
 
 import (
+	"context"
 	"net"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -78,8 +78,7 @@ func (n *memNet) Open(peer Peer) (Flow, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.flows++
-	return &memFlow{net: n, client: n.clients[peer.Remote], in: make(chan []byte, queue),
-		moved: make(chan struct{}), closed: make(chan struct{})}, nil
+	return &memFlow{net: n, client: n.clients[peer.Remote], in: make(chan []byte, queue), closed: make(chan struct{})}, nil
 }
 
 func (n *memNet) open() int {
@@ -94,11 +93,9 @@ type memFlow struct {
 	client *memClient
 	in     chan []byte
 	closed chan struct{}
-
-	mu       sync.Mutex // guards the rest
-	deadline time.Time
-	moved    chan struct{} // closed when the deadline is set anew
 }
+
+func (f *memFlow) Run(ctx context.Context, e Exchange) error { return pump(ctx, e, f.in) }
 
 func (f *memFlow) Send(packets []Datagram) error {
 	if f.client.gone.Load() {
@@ -123,36 +120,6 @@ func (f *memFlow) receive(p []byte) {
 	case f.in <- p:
 	default:
 	}
-}
-
-func (f *memFlow) Receive(p []byte) (int, error) {
-	for {
-		f.mu.Lock()
-		left, moved := time.Until(f.deadline), f.moved
-		f.mu.Unlock()
-		if left <= 0 {
-			return 0, os.ErrDeadlineExceeded
-		}
-		timer := time.NewTimer(left)
-		select {
-		case q := <-f.in:
-			timer.Stop()
-			return copy(p, q), nil
-		case <-moved:
-			timer.Stop()
-		case <-timer.C:
-			return 0, os.ErrDeadlineExceeded
-		}
-	}
-}
-
-func (f *memFlow) SetDeadline(t time.Time) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.deadline = t
-	close(f.moved)
-	f.moved = make(chan struct{})
-	return nil
 }
 
 func (f *memFlow) MaxPayload() int { return f.net.payload }

@@ -1,169 +1,250 @@
 package tftpd
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 )
 
-// sender sends packets in windows and waits for their acknowledgement: one window at a time, of which
-// lock-step is the one with a single packet, and the OACK the one that ACK 0 answers.
+// sender sends a file in windows and waits for their acknowledgement: one window at a time, of which lock-step is the
+// one with a single packet, and the OACK the one that ACK 0 answers. It is an Exchange: it never waits itself.
 type sender struct {
-	flow Flow
-	// wait is the time before the first retransmission, maxWait the longest between two, retries how
-	// many there are in a row before the client is given up.
+	flow   Flow
+	blocks *blocks
+	window int
+	// wait is the time before the first retransmission, maxWait the longest between two, retries how many there
+	// are in a row before the client is given up.
 	wait, maxWait time.Duration
 	retries       int
+	// exact says that the client has said how long to wait: nothing is sent again before.
+	exact bool
+	// rollover is the number after 65,535.
+	rollover uint16
+	// hear is called whenever the client has acknowledged something.
+	hear func(now time.Time)
+	// agreed is called when the OACK is acknowledged. Nil means that there is none to be sent.
+	oack   []byte
+	agreed func()
 
-	// next is the number of the first block of the next window; 1 is the file's first.
+	// next is the number of the first block of this window; 1 is the file's first.
 	next uint64
 	// fresh is the first block that was never sent.
 	fresh uint64
-	// rtt is the shortest time in which a whole window was acknowledged; 0 before the first.
-	rtt time.Duration
-	// leftovers says that blocks of the window before this one were sent more than once, so that
-	// late ACKs of it may still come in.
-	leftovers bool
-	// hear is called whenever the client has acknowledged something.
-	hear func()
-	// retransmissions counts packets that were sent more than once.
+	// packets are this window's, of which the first sent ones were sent; last says that the file's end is among them.
+	packets []Datagram
+	headers []byte
+	sent    int
+	last    bool
+	timer   timer
+	pace    pace
+	rtt     rtt
+	// asked says that the client has asked for this window again, leftovers that blocks of the window before were
+	// sent more than once, so that late ACKs of it may still come in.
+	asked, leftovers bool
+	lossy            bool // this window did not arrive whole
+
+	// bytes that were acknowledged; retransmissions counts packets that were sent more than once.
+	bytes           int64
 	retransmissions int
 
-	in      [512]byte // a client's packet; only ERROR texts are longer, and cut
-	headers []byte
-	packets []Datagram
+	hungry, done bool
+	err          error
 }
 
-// file sends all of b in windows of so many blocks, and adds what was acknowledged to bytes.
-func (s *sender) file(ctx context.Context, b *blocks, window int, bytes *int64) error {
-	s.headers = make([]byte, window*headerLen)
-	s.packets = make([]Datagram, window)
-	s.next = 1
-	for {
-		n, last, err := b.ready(window)
-		if err != nil {
-			return err
-		}
-		for i := range n {
-			h := s.headers[i*headerLen : (i+1)*headerLen]
-			binary.BigEndian.PutUint16(h, opData)
-			binary.BigEndian.PutUint16(h[2:], wire(s.next+uint64(i)))
-			s.packets[i] = Datagram{h, b.block(i)}
-		}
-		acked, err := s.window(ctx, s.packets[:n])
-		if err != nil {
-			return err
-		}
-		for _, p := range s.packets[:acked] {
-			*bytes += int64(len(p[1]))
-		}
-		if last && acked == n {
-			return nil
-		}
-		b.ack(acked)
-		s.next += uint64(acked)
+// Begin implements Exchange.
+func (s *sender) Begin(now time.Time) {
+	if s.oack != nil {
+		s.packets = []Datagram{{s.oack}}
+		s.transmitFirst(now)
+		return
 	}
+	s.file(now)
 }
 
-// oack sends an option acknowledgement until ACK 0 answers it.
-func (s *sender) oack(ctx context.Context, p []byte) error {
-	s.next = 0
-	_, err := s.window(ctx, []Datagram{{p}})
-	s.fresh, s.rtt = 0, 0 // a window of data takes longer than this one packet
-	return err
+// file begins with the first block.
+func (s *sender) file(now time.Time) {
+	s.headers = make([]byte, s.window*headerLen)
+	s.packets = make([]Datagram, 0, s.window)
+	s.pace = newPace(s.window)
+	s.next, s.fresh, s.leftovers = 1, 0, false
+	s.oack = nil
+	s.advance(now)
 }
 
-// wire is the block number as packets carry it: beyond 65,535 it goes on at 0. RFC 1350 does not say, but
-// that is what clients expect.
-func wire(block uint64) uint16 { return uint16(block) }
-
-// window sends packets, which begin with block s.next, until the client acknowledges at least the first,
-// and returns how many it did. The rest belongs to the next window (RFC 7440 §4: it begins with the block
-// after the last one acknowledged).
-func (s *sender) window(ctx context.Context, packets []Datagram) (int, error) {
-	wait, tries, asked := s.wait, 0, false
-	for {
-		start, err := s.send(ctx, packets, wait)
-		if err != nil {
-			return 0, err
-		}
-		n, err := s.acknowledged(ctx, len(packets), start, !asked)
-		switch {
-		case n > 0:
-			s.hear()
-			clean := n == len(packets) && tries == 0 && !asked
-			if d := time.Since(start); clean && (s.rtt == 0 || d < s.rtt) {
-				s.rtt = d // Karn: after a second sending nobody knows which one was answered
-			}
-			s.leftovers = !clean
-			return n, nil
-		case err == nil:
-			asked = true
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return 0, err
-		case tries == s.retries:
-			return 0, fmt.Errorf("%w: block %d was sent %d times", ErrTimeout, s.next, tries+1)
-		default:
-			tries, asked = tries+1, false
-			wait = min(2*wait, s.maxWait)
-		}
-	}
+// State implements Exchange.
+func (s *sender) State() State {
+	return State{Deadline: s.timer.next(), Hungry: s.hungry, Done: s.done, Err: s.err}
 }
 
-// send sends a window once, and sets the deadline for its answer.
-func (s *sender) send(ctx context.Context, packets []Datagram, wait time.Duration) (time.Time, error) {
-	now := time.Now()
-	if err := s.flow.SetDeadline(now.Add(wait)); err != nil {
-		return now, err
+// Feed implements Exchange.
+func (s *sender) Feed() { s.blocks.feed(s.window) }
+
+// Resume implements Exchange.
+func (s *sender) Resume(now time.Time) {
+	s.hungry = false
+	s.advance(now)
+}
+
+// Fail implements Exchange.
+func (s *sender) Fail(err error) { s.done, s.err = true, err }
+
+// advance sends the window that begins with block next.
+func (s *sender) advance(now time.Time) {
+	n, last, err := s.blocks.ready(s.window)
+	switch {
+	case errors.Is(err, errHungry):
+		s.hungry, s.timer = true, timer{}
+		return
+	case err != nil:
+		s.Fail(err)
+		return
 	}
-	// Asked after the deadline is set: whoever cancels sets it to the past afterwards.
-	if ctx.Err() != nil {
-		return now, context.Cause(ctx)
+	s.packets, s.last = s.packets[:n], last
+	for i := range n {
+		h := s.headers[i*headerLen : (i+1)*headerLen]
+		binary.BigEndian.PutUint16(h, opData)
+		binary.BigEndian.PutUint16(h[2:], s.wire(s.next+uint64(i)))
+		s.packets[i] = Datagram{h, s.blocks.block(i)}
 	}
-	top := s.next + uint64(len(packets))
-	if again := min(s.fresh, top); again > s.next {
-		s.retransmissions += int(again - s.next)
+	s.transmitFirst(now)
+}
+
+// wire is the block number as packets carry it. RFC 1350 does not say what comes after 65,535; 0 is what most clients
+// expect.
+func (s *sender) wire(block uint64) uint16 {
+	if s.rollover == 0 || block <= 65535 {
+		return uint16(block)
+	}
+	return uint16((block-1)%65535) + 1
+}
+
+// transmitFirst sends a window that is new.
+func (s *sender) transmitFirst(now time.Time) {
+	s.asked, s.lossy = false, false
+	s.timer.begin(now, s.wait)
+	s.transmit(now)
+}
+
+// transmit sends the window from its beginning.
+func (s *sender) transmit(now time.Time) {
+	s.sent = 0
+	if !s.exact && s.timer.tries == 0 {
+		s.timer.soon(now, s.rtt.timeout())
+	}
+	s.burst(now)
+}
+
+// burst sends as much of the window as may be sent at once.
+func (s *sender) burst(now time.Time) {
+	n := len(s.packets) - s.sent
+	if s.oack == nil {
+		n = min(n, s.pace.burst)
+	}
+	first, top := s.next+uint64(s.sent), s.next+uint64(s.sent+n)
+	if again := min(s.fresh, top); again > first {
+		s.retransmissions += int(again - first)
 	}
 	s.fresh = max(s.fresh, top)
-	return now, s.flow.Send(packets)
+	if err := s.flow.Send(s.packets[s.sent : s.sent+n]); err != nil {
+		s.Fail(err)
+		return
+	}
+	s.sent += n
+	s.timer.more = time.Time{}
+	if s.sent < len(s.packets) {
+		s.timer.more = now.Add(s.pace.gap)
+	}
 }
 
-// acknowledged waits for an ACK of one of the n blocks of the window that was sent at start, and returns how
-// many blocks it covers. 0 without an error means that the client asks for the whole window again, which
-// it may do when again is true. Other packets are ignored and do not put the deadline off.
+// Expire implements Exchange.
+func (s *sender) Expire(now time.Time) {
+	switch t := &s.timer; {
+	case t.pause(now):
+		s.burst(now)
+	case t.due(now) && t.tries >= s.retries:
+		s.Fail(fmt.Errorf("%w: block %d was sent %d times", ErrTimeout, s.next, t.sendings+1))
+	case t.due(now):
+		t.again(now, min(2*t.wait, s.maxWait))
+		s.lost()
+		s.asked = false
+		s.transmit(now)
+	case t.early(now):
+		t.sendings++
+		s.lost()
+		s.asked = false
+		s.transmit(now)
+	}
+}
+
+// Receive implements Exchange. What is no ACK of this window is ignored and does not put the deadline off.
 //
-// Above all, with a window of 1 the ACK of the block before is ignored: answering it would double
-// every packet from there on (RFC 1123 §4.2.3.1, the sorcerer's apprentice). In a larger window it is how
-// a client says that the first block was lost, so it is answered, but once. Where blocks of the window
-// before were sent twice, their second ACKs look the same: then only an answer that comes as late as
-// an answer to this window can come is taken for one.
-func (s *sender) acknowledged(ctx context.Context, n int, start time.Time, again bool) (int, error) {
-	for {
-		size, err := s.flow.Receive(s.in[:])
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
+// Above all, with a window of 1 the ACK of the block before is ignored: answering it would double every packet from
+// there on (RFC 1123 §4.2.3.1, the sorcerer's apprentice). In a larger window it is how a client says that the
+// first block was lost, so it is answered, but once. Where blocks of the window before were sent twice, their second
+// ACKs look the same: then only an answer that comes as late as an answer to this window can come is taken for one.
+func (s *sender) Receive(now time.Time, p []byte) {
+	block, ok, err := parseAnswer(p)
+	if err != nil {
+		s.Fail(err)
+		return
+	}
+	if !ok || s.done || s.hungry {
+		return
+	}
+	for i := range s.sent {
+		if block == s.wire(s.next+uint64(i)) {
+			s.acknowledged(now, i+1)
+			return
 		}
-		if err != nil {
-			return 0, err
+	}
+	lost := len(s.packets) > 1 && !s.asked && s.next > 0 && block == s.wire(s.next-1)
+	if lost && (!s.leftovers || now.Sub(s.timer.sent) >= s.rtt.least) {
+		s.asked = true
+		s.lost()
+		s.timer.restart(now)
+		s.transmit(now)
+	}
+}
+
+// acknowledged takes note that the client has the first n blocks of the window. The rest belongs to the next one
+// (RFC 7440 §4: it begins with the block after the last one acknowledged).
+func (s *sender) acknowledged(now time.Time, n int) {
+	s.hear(now)
+	once := s.timer.sendings == 0
+	if once {
+		s.rtt.sample(now.Sub(s.timer.sent)) // Karn: after a second sending nobody knows which one was answered
+	}
+	clean := once && n == len(s.packets)
+	s.leftovers = !clean
+	if s.oack != nil {
+		if s.agreed != nil {
+			s.agreed()
 		}
-		block, ok, err := parseAnswer(s.in[:size])
-		if err != nil {
-			return 0, err
-		}
-		if !ok {
-			continue
-		}
-		for i := range n {
-			if block == wire(s.next+uint64(i)) {
-				return i + 1, nil
-			}
-		}
-		lost := again && n > 1 && block == wire(s.next-1)
-		if lost && (!s.leftovers || time.Since(start) >= s.rtt) {
-			return 0, nil
-		}
+		s.file(now)
+		return
+	}
+	if clean {
+		s.pace.whole()
+	} else if n < len(s.packets) {
+		s.lost()
+	}
+	for _, p := range s.packets[:n] {
+		s.bytes += int64(len(p[1]))
+	}
+	if s.last && n == len(s.packets) {
+		s.done = true
+		return
+	}
+	s.blocks.ack(n)
+	s.next += uint64(n)
+	s.advance(now)
+}
+
+// lost takes note, once, that a window did not arrive whole.
+func (s *sender) lost() {
+	if !s.lossy {
+		s.lossy = true
+		s.pace.lost()
 	}
 }

@@ -170,7 +170,7 @@ func (s *Server) log() *slog.Logger {
 }
 
 // newSender gives the flow's sender the server's patience.
-func (s *Server) newSender(flow Flow, hear func()) *sender {
+func (s *Server) newSender(flow Flow, hear func(time.Time)) *sender {
 	snd := &sender{flow: flow, hear: hear, wait: s.Timeout, retries: s.Retries}
 	if snd.wait <= 0 {
 		snd.wait = defaultTimeout

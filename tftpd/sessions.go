@@ -75,7 +75,7 @@ func (a *sessions) start(ctx context.Context, remote netip.AddrPort, p []byte) (
 }
 
 // hear takes note that the client has answered.
-func (s *session) hear() { s.heard.Store(max(1, int64(time.Since(s.began)))) }
+func (s *session) hear(now time.Time) { s.heard.Store(max(1, int64(now.Sub(s.began)))) }
 
 // goesOn reports whether the client follows this transfer, or may be about to.
 func (s *session) goesOn() bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"syscall"
@@ -39,13 +38,8 @@ var errReadOnly = fmt.Errorf("write request: the server is read-only: %w", fs.Er
 
 // transfer answers one request on its flow.
 func (s *Server) transfer(ctx context.Context, flow Flow, sess *session, t *Transfer) error {
-	stop := context.AfterFunc(ctx, func() {
-		_ = flow.SetDeadline(time.Unix(1, 0)) // wakes a sender that waits
-	})
-	defer stop()
 	err := s.answer(ctx, flow, sess, t)
 	if code, message, ok := wireError(err); err != nil && ok {
-		_ = flow.SetDeadline(time.Now().Add(time.Second))
 		_ = flow.Send([]Datagram{{errorPacket(code, message)}}) // best effort, RFC 1350 §7
 	}
 	return err
@@ -75,25 +69,25 @@ func (s *Server) answer(ctx context.Context, flow Flow, sess *session, t *Transf
 	}
 	defer f.Close()
 
-	var r io.Reader = f
+	r := newReader(f)
 	if req.mode == "netascii" {
 		r, size = newNetascii(f), -1
 	}
 	agreed := negotiate(req.options, offer{blksize: s.blksizeFor(flow), size: size})
 	t.Blksize, t.Windowsize = agreed.blksize, agreed.window
 	snd := s.newSender(flow, sess.hear)
-	defer func() { t.Retransmissions = snd.retransmissions }()
+	snd.blocks, snd.window = newBlocks(r, agreed.blksize, agreed.window), agreed.window
 	if len(agreed.oack) > 0 {
-		if err := snd.oack(ctx, oackPacket(agreed.oack)); err != nil {
-			return err
-		}
+		snd.oack = oackPacket(agreed.oack)
 	}
 	if agreed.timeout > 0 {
-		// Only now that the client has shown that it is there: a request with a forged address
-		// does not hold a transfer for as long as it likes.
-		snd.wait, snd.maxWait = agreed.timeout, agreed.timeout
+		// Only when the client has shown that it is there: a request with a forged address does not hold a
+		// transfer for as long as it likes.
+		snd.agreed = func() { snd.wait, snd.maxWait, snd.exact = agreed.timeout, agreed.timeout, true }
 	}
-	return snd.file(ctx, newBlocks(r, agreed.blksize, agreed.window), agreed.window, &t.Bytes)
+	err = flow.Run(ctx, snd)
+	t.Retransmissions, t.Bytes = snd.retransmissions, snd.bytes
+	return err
 }
 
 // openFile opens a regular file and tells its size. Anything else than a file is none that a TFTP client can

@@ -1,6 +1,7 @@
 package tftpd
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
@@ -27,22 +28,48 @@ type Peer struct {
 	Local netip.Addr
 }
 
-// Flow carries one transfer's packets between the server and one client. Only one goroutine uses it,
-// but for SetDeadline.
+// Flow carries one transfer's packets between the server and one client.
 type Flow interface {
 	// Send sends packets in their order. Losing some of them is no error: the network may, too. The
-	// error wraps ErrGone when the client is known to listen no more.
+	// error wraps ErrGone when the client is known to listen no more. It does not wait.
 	Send(packets []Datagram) error
-	// Receive waits for a packet of the client and puts it into p. The error wraps
-	// os.ErrDeadlineExceeded after the deadline, or ErrGone.
-	Receive(p []byte) (int, error)
-	// SetDeadline is when Send and Receive stop waiting.
-	SetDeadline(t time.Time) error
+	// Run begins an exchange and hands it the client's packets and its deadlines until it is done, and
+	// returns its error; or until ctx ends, and returns the cause. Only one runs at a time.
+	Run(ctx context.Context, e Exchange) error
 	// MaxPayload is the largest UDP payload in bytes that crosses the path in one packet; 0 means
 	// that it is not known.
 	MaxPayload() int
 	// Close gives the flow's port back.
 	Close() error
+}
+
+// Exchange is what a transfer does when something happens. Its methods are called one at a time, and none of them
+// waits, except for Feed.
+type Exchange interface {
+	// Begin is called first. Receive is called with every packet of the client, which it does not keep, Expire
+	// at the deadline.
+	Begin(now time.Time)
+	Receive(now time.Time, p []byte)
+	Expire(now time.Time)
+	// Fail ends the exchange.
+	Fail(err error)
+	// Feed reads from the file and may wait for the disk. It is called when the exchange is hungry; nothing else
+	// is until it returns. Resume is called after that.
+	Feed()
+	Resume(now time.Time)
+	// State is looked at after each of the others.
+	State() State
+}
+
+// State is what an Exchange waits for.
+type State struct {
+	// Deadline is when Expire is to be called.
+	Deadline time.Time
+	// Hungry asks for Feed.
+	Hungry bool
+	// Done says that it has ended, with Err.
+	Done bool
+	Err  error
 }
 
 // Datagram is one packet in two parts, header and payload, so that a file's bytes are sent from the
@@ -51,3 +78,31 @@ type Datagram [2][]byte
 
 // Len is the packet's size in bytes.
 func (d Datagram) Len() int { return len(d[0]) + len(d[1]) }
+
+// pump runs an exchange whose packets come through a channel.
+func pump(ctx context.Context, e Exchange, in <-chan []byte) error {
+	e.Begin(time.Now())
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		st := e.State()
+		switch {
+		case st.Done:
+			return st.Err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case st.Hungry:
+			e.Feed()
+			e.Resume(time.Now())
+			continue
+		}
+		timer.Reset(time.Until(st.Deadline))
+		select {
+		case <-ctx.Done():
+		case p := <-in:
+			e.Receive(time.Now(), p)
+		case <-timer.C:
+			e.Expire(time.Now())
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,7 +18,10 @@ const requestBuffer = 4 << 20
 
 // UDP is the real packet network: a listening socket, and a connected socket for every transfer.
 type UDP struct {
-	conn *net.UDPConn
+	conn   *net.UDPConn
+	poller poller
+	// refused says that the kernel or a network card does not cut packets.
+	refused atomic.Bool
 }
 
 // Listen opens the socket that requests come to. addr is host:port; an empty host or [::] means every
@@ -72,7 +76,10 @@ func (u *UDP) Addr() netip.AddrPort {
 }
 
 // Close implements Conn.
-func (u *UDP) Close() error { return u.conn.Close() }
+func (u *UDP) Close() error {
+	u.poller.close()
+	return u.conn.Close()
+}
 
 // ReadRequest implements Conn. Packets to a broadcast or multicast address are left out, as RFC 1123
 // §4.2.3.5 wants it.

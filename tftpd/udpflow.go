@@ -1,6 +1,7 @@
 package tftpd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -8,8 +9,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+	"unsafe"
 
-	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -22,96 +23,125 @@ const (
 // udpFlow is a connected socket: the kernel drops packets of strangers (RFC 1350 §4: a wrong transfer
 // identifier does not disturb the transfer) and tells when the client's port is closed.
 type udpFlow struct {
-	conn  *net.UDPConn
-	batch *ipv4.PacketConn // sendmmsg; it serves IPv6 sockets as well, as addresses are not in it
-	msgs  []ipv4.Message
-	max   int
+	fd     int
+	out    outbox
+	poller *poller
+	// What follows is the poller's while an exchange runs.
+	exchange Exchange
+	slot     int32         // in the poller; -1 outside
+	alarm    time.Time     // when the poller looks at the deadline; zero means that it is not going to
+	place    int           // among the alarms
+	deadline time.Time     // when the exchange wants to be called
+	ended    chan struct{} // closed by the poller
 }
 
 // Open implements Conn.
 func (u *UDP) Open(peer Peer) (Flow, error) {
-	local := net.UDPAddrFromAddrPort(netip.AddrPortFrom(peer.Local, 0))
-	conn, err := net.DialUDP("udp", local, net.UDPAddrFromAddrPort(peer.Remote))
+	fd, err := connected(peer)
 	if err != nil {
 		return nil, fmt.Errorf("tftpd: %w", err)
 	}
-	f := &udpFlow{conn: conn, batch: ipv4.NewPacketConn(conn)}
-	if mtu := pathMTU(conn, peer.Remote.Addr()); mtu > 0 {
-		f.max = mtu - overhead4
-		if peer.Remote.Addr().Is6() {
-			f.max = mtu - overhead6
-		}
-	}
+	f := &udpFlow{fd: fd, poller: &u.poller, slot: -1}
+	f.out.refused = &u.refused
+	f.out.largest = pathPayload(fd, peer.Remote.Addr())
 	return f, nil
 }
 
-// pathMTU is the kernel's idea of the path's MTU in bytes: the interface's, or less where a router has
-// said so. It is 0 when there is none.
-func pathMTU(conn *net.UDPConn, remote netip.Addr) int {
-	level, opt := unix.IPPROTO_IP, unix.IP_MTU
-	if remote.Is6() {
-		level, opt = unix.IPPROTO_IPV6, unix.IPV6_MTU
+// connected makes a socket from the address that was asked to the client.
+func connected(peer Peer) (fd int, err error) {
+	family := unix.AF_INET
+	if peer.Remote.Addr().Is6() {
+		family = unix.AF_INET6
 	}
-	rc, err := conn.SyscallConn()
+	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0
+		return -1, os.NewSyscallError("socket", err)
 	}
-	mtu := 0
-	if err := rc.Control(func(fd uintptr) {
-		if m, err := unix.GetsockoptInt(int(fd), level, opt); err == nil {
-			mtu = m
+	if err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(peer.Local, 0))); err != nil {
+		err = fmt.Errorf("bind to %s: %w", peer.Local, err)
+	} else if err = unix.Connect(fd, sockaddr(peer.Remote)); err != nil {
+		err = fmt.Errorf("connect to %s: %w", peer.Remote, err)
+	}
+	if err != nil {
+		return -1, errors.Join(err, unix.Close(fd))
+	}
+	return fd, nil
+}
+
+// sockaddr is a as the kernel has it.
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}
+	}
+	s := &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
+	if zone := a.Addr().Zone(); zone != "" {
+		if ifi, err := net.InterfaceByName(zone); err == nil {
+			s.ZoneId = uint32(ifi.Index)
 		}
-	}); err != nil {
+	}
+	return s
+}
+
+// pathPayload is the largest payload in one packet by the kernel's idea of the path's MTU: the interface's, or less
+// where a router has said so. It is 0 when there is none.
+func pathPayload(fd int, remote netip.Addr) int {
+	level, opt, overhead := unix.IPPROTO_IP, unix.IP_MTU, overhead4
+	if remote.Is6() {
+		level, opt, overhead = unix.IPPROTO_IPV6, unix.IPV6_MTU, overhead6
+	}
+	mtu, err := unix.GetsockoptInt(fd, level, opt)
+	if err != nil || mtu <= overhead {
 		return 0
 	}
-	return mtu
+	return mtu - overhead
 }
 
 // MaxPayload implements Flow.
-func (f *udpFlow) MaxPayload() int { return f.max }
-
-// SetDeadline implements Flow.
-func (f *udpFlow) SetDeadline(t time.Time) error { return f.conn.SetDeadline(t) }
+func (f *udpFlow) MaxPayload() int { return f.out.largest }
 
 // Close implements Flow.
-func (f *udpFlow) Close() error { return f.conn.Close() }
+func (f *udpFlow) Close() error { return os.NewSyscallError("close", unix.Close(f.fd)) }
 
-// Send implements Flow, with one system call for a window.
-func (f *udpFlow) Send(packets []Datagram) error {
-	for len(f.msgs) < len(packets) {
-		f.msgs = append(f.msgs, ipv4.Message{})
-	}
-	msgs := f.msgs[:len(packets)]
-	for i := range packets {
-		msgs[i].Buffers = packets[i][:]
-	}
-	for len(msgs) > 0 {
-		n, err := f.batch.WriteBatch(msgs, 0)
-		if err != nil {
-			if errors.Is(err, syscall.ECONNREFUSED) {
-				return ErrGone
-			}
-			// A full queue, or a neighbour that does not resolve at the moment: the same as a
-			// packet lost on the way, which the timer mends.
-			return nil
+// Send implements Flow.
+func (f *udpFlow) Send(packets []Datagram) error { return f.out.send(f.fd, packets) }
+
+// Run implements Flow. The poller calls e; this goroutine only waits for it, and for the disk.
+func (f *udpFlow) Run(ctx context.Context, e Exchange) error {
+	e.Begin(time.Now())
+	f.exchange = e
+	for {
+		st := e.State()
+		switch {
+		case st.Done:
+			return st.Err
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case st.Hungry:
+			e.Feed()
+			e.Resume(time.Now())
+			continue
 		}
-		msgs = msgs[n:]
+		f.ended = make(chan struct{})
+		if err := f.poller.add(f); err != nil {
+			return err
+		}
+		select {
+		case <-f.ended:
+		case <-ctx.Done():
+			f.poller.drop(f)
+			<-f.ended
+		}
 	}
-	return nil
 }
 
-// Receive implements Flow.
-func (f *udpFlow) Receive(p []byte) (int, error) {
-	for {
-		n, err := f.conn.Read(p)
-		switch {
-		case err == nil:
-			return n, nil
-		case errors.Is(err, syscall.ECONNREFUSED):
-			return 0, ErrGone
-		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, net.ErrClosed):
-			return 0, err
-		}
-		// Another ICMP error (no route at the moment): each is reported once, so that this ends.
+// receive reads one packet, which is there, and hands it to the exchange.
+func (f *udpFlow) receive(now time.Time, p []byte) {
+	n, _, err := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(f.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
+	switch err {
+	case 0:
+		f.exchange.Receive(now, p[:n])
+	case syscall.ECONNREFUSED:
+		f.exchange.Fail(ErrGone)
 	}
+	// Another error is an ICMP one (no route at the moment) or a packet that was thrown away: each is reported once.
 }

@@ -1,0 +1,61 @@
+package tftpd
+
+import (
+	"testing"
+	"time"
+)
+
+// TestPace: a client whose card takes 8 packets and loses the rest of a window of 32 has the file with few packets sent
+// twice: after some windows the server has learned it.
+func TestPace(t *testing.T) {
+	const size, ring, each = 4000 * 512, 8, 100 * time.Microsecond
+	inMemory(t, one(size), func(t *testing.T, n *memNet, ended ends) {
+		var idle time.Time // when the client will have taken all that is in the ring
+		n.travel = func(p []byte) []time.Duration {
+			if len(p) < 400 {
+				return []time.Duration{0}
+			}
+			left := max(0, time.Until(idle))
+			if left > (ring-1)*each {
+				return nil
+			}
+			idle = time.Now().Add(left + each)
+			return []time.Duration{left + each}
+		}
+		got, err := n.client(t, 1).fetch("f", 32, "windowsize", "32")
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, got, content(size))
+		// Without pacing three of four packets are lost: 12,000.
+		if tr := ended.next(t); tr.Err != nil || tr.Retransmissions > 600 {
+			t.Errorf("observed %+v", tr)
+		}
+	})
+}
+
+// TestPaceRecovers: the pace of a path that lost some windows and then no more is as before.
+func TestPaceRecovers(t *testing.T) {
+	p := newPace(16)
+	for range 5 * losses {
+		p.lost()
+	}
+	if p.burst != 1 || p.gap != 2*minGap {
+		t.Fatalf("burst %d, gap %v", p.burst, p.gap)
+	}
+	for range 5 * maxWholes {
+		p.whole()
+	}
+	if p.burst != 16 || p.gap != minGap {
+		t.Errorf("burst %d, gap %v", p.burst, p.gap)
+	}
+	for range 1000 { // chance
+		p.lost()
+		p.whole()
+		p.lost()
+		p.whole()
+	}
+	if p.burst != 16 {
+		t.Errorf("burst %d", p.burst)
+	}
+}
