@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -19,19 +18,14 @@ var (
 	errAgain = errors.New("the interface was made anew: DHCP is answered there again")
 )
 
-// arm makes the next read of the socket end in time for follow, unless the socket was interrupted.
-// A server that is never silent looks as well.
-func (c *socket) arm() (syscall.RawConn, error) {
+// arm gives the socket to read from, unless it was interrupted.
+func (c *socket) arm() (*udp, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.interrupted {
 		return nil, os.ErrDeadlineExceeded
 	}
-	if c.armed {
-		return c.rc, nil
-	}
-	c.armed = true
-	return c.rc, c.udp.SetReadDeadline(time.Now().Add(followEvery))
+	return c.udp, nil
 }
 
 // follow opens the sockets again when there is another interface of the name; until that can be served, it
@@ -59,8 +53,8 @@ func (c *socket) follow() error {
 		fresh.close()
 		return os.ErrDeadlineExceeded
 	}
-	_, _ = c.udp.Close(), c.raw.close() // of an interface that is no more
-	c.udp, c.rc, c.raw, c.ifi = fresh.udp, fresh.rc, fresh.raw, fresh.ifi
+	_, _ = c.udp.close(), c.raw.close() // of an interface that is no more
+	c.udp, c.raw, c.ifi = fresh.udp, fresh.raw, fresh.ifi
 	c.addrs, c.checked, c.gone = fresh.addrs, fresh.checked, false
 	return errAgain
 }
@@ -69,11 +63,11 @@ func (c *socket) interrupt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.interrupted = true
-	_ = c.udp.SetReadDeadline(time.Unix(1, 0))
+	c.udp.interrupt()
 }
 
 func (c *socket) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return errors.Join(c.udp.Close(), c.raw.close())
+	return errors.Join(c.udp.close(), c.raw.close())
 }

@@ -6,10 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"muster/dhcpd/lease"
 )
@@ -36,33 +33,28 @@ type socket struct {
 	bufs    [][]byte // of in
 	got     []datagram
 	errs    []error
-	recv    func(fd uintptr) bool
-	write   func(fd uintptr) bool
-	armed   bool // the read deadline is set
-	gone    bool // follow has told that the interface is gone
+	look    time.Time // when follow is due
+	gone    bool      // follow has told that the interface is gone
 
 	mu          sync.Mutex // guards what follows against interrupt and close; the rest is the reader's
-	udp         *net.UDPConn
-	rc          syscall.RawConn // of udp
+	udp         *udp
 	raw         *raw
 	interrupted bool
 }
 
-func newSocket(ifi *net.Interface, addrs []netip.Prefix, port int, udp *net.UDPConn, raw *raw) (*socket, error) {
-	rc, err := udp.SyscallConn()
+// newSocket takes conn over.
+func newSocket(ifi *net.Interface, addrs []netip.Prefix, port int, conn *net.UDPConn, raw *raw) (*socket, error) {
+	udp, err := newUDP(conn)
 	if err != nil {
 		return nil, err
 	}
-	c := &socket{ifi: ifi, port: port, addrs: addrs, checked: time.Now(), udp: udp, rc: rc, raw: raw, in: newVector(false), out: newVector(false)}
+	c := &socket{ifi: ifi, port: port, addrs: addrs, checked: time.Now(), udp: udp, raw: raw, in: newVector(false), out: newVector(false)}
 	room := make([]byte, batchSize*packetSize)
 	for i := range batchSize {
 		b := room[i*packetSize : (i+1)*packetSize : (i+1)*packetSize]
 		c.bufs = append(c.bufs, b)
 		c.in.payload(i, b)
 	}
-	// Made once, because a function that is made for each call is garbage after it.
-	c.recv = func(fd uintptr) bool { return c.in.call(unix.SYS_RECVMMSG, fd) }
-	c.write = func(fd uintptr) bool { return c.out.call(unix.SYS_SENDMMSG, fd) }
 	return c, nil
 }
 
@@ -77,17 +69,19 @@ func (c *socket) link() link {
 }
 
 func (c *socket) read() ([]datagram, error) {
-	rc, err := c.arm()
+	u, err := c.arm()
 	if err != nil {
 		return nil, err
 	}
-	c.in.receive()
-	err = rc.Read(c.recv)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.armed = false
+	if time.Now().After(c.look) { // a server that is never silent looks as well
+		c.look = time.Now().Add(followEvery)
 		return nil, c.follow()
 	}
-	if err = errors.Join(err, c.in.err); err != nil {
+	c.in.receive()
+	switch err := u.receive(c.in, c.look); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, nil
+	case err != nil:
 		return nil, err
 	}
 	c.got = c.got[:0]
@@ -115,10 +109,7 @@ func (c *socket) send(out []outgoing) []error {
 		}
 	}
 	for c.out.fill > 0 {
-		err := c.rc.Write(c.write)
-		if err == nil {
-			err = c.out.err
-		}
+		err := c.udp.send(c.out)
 		n := c.out.n
 		if err != nil || n == 0 { // it is about the first of them
 			c.errs[next()] = err
