@@ -56,8 +56,8 @@ type otherKey struct {
 }
 
 const (
-	// lookFor is how long answers are waited for: a server that probes before it offers takes a second or two.
-	lookFor = 3 * time.Second
+	// lookFor is how long answers are waited for: a server that probes before it offers takes a second or two, dnsmasq 3.
+	lookFor = 6 * time.Second
 	// looksToForget is after how many looks without an answer a server is gone: packets get lost.
 	looksToForget = 3
 	// heardTime is how long a server stays that only machines have told of, which they do when they boot.

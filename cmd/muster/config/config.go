@@ -44,7 +44,7 @@ type DHCPD struct {
 	// Newcomers limits machines that nobody knows, for each interface and each circuit of a relay by itself.
 	Newcomers Newcomers `mapstructure:"newcomers"`
 	// Lookout is how often this server looks for other DHCP servers on its interfaces: 5m, the default, is soon enough
-	// to explain the first boot that went wrong, and three packets that nobody notices. 0 means never; machines that
+	// to explain the first boot that went wrong, and six packets that nobody notices. 0 means never; machines that
 	// choose another server are heard all the same.
 	Lookout time.Duration `mapstructure:"lookout"`
 	// Probe looks by ARP whether somebody uses an address of a range before it is lent for the first time, in the

@@ -16,7 +16,7 @@ import (
 const (
 	// leaseMin: below it the renewals of a rack are a load of their own.
 	leaseMin = 10e9
-	// lookoutMin: each look lasts 3 s, and other servers keep an address for each of them for a while.
+	// lookoutMin: each look lasts 6 s, and other servers keep an address for each of them for a while.
 	lookoutMin = 30e9
 	// interfaceMax is IFNAMSIZ less the final zero.
 	interfaceMax = 15
