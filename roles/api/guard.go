@@ -22,6 +22,8 @@ func (s *Server) guard(h http.Handler) http.Handler {
 		open[path] = true
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// A browser shall not guess that what a machine said is a page.
+		w.Header().Set("X-Content-Type-Options", "nosniff")
 		err := cross.Check(r)
 		if err != nil {
 			err = fmt.Errorf("%v: %w", err, fs.ErrPermission)

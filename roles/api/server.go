@@ -173,7 +173,6 @@ func noRoute(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) {
 		e = &Error{Kind: "invalid", Message: r.URL.Path + " takes " + w.Header().Get("Allow") + ", not " + r.Method}
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Del("X-Content-Type-Options")
 	w.WriteHeader(rec.status)
 	_ = json.NewEncoder(w).Encode(e)
 }

@@ -149,6 +149,7 @@ async function enter(token) {
   if (!await who()) return;
   feed.start(token);
   feed.tick();
+  route();
 }
 
 // forget empties the page: who sits down here next sees nothing.
@@ -160,6 +161,9 @@ function forget() {
   faults.clear();
   events = [];
   byMac = new Map();
+  $("filter").value = "";
+  dirty();
+  cancelAnimationFrame(frame);
   draw();
   login("");
   text($("server"), "");
@@ -207,6 +211,7 @@ document.addEventListener("keydown", (e) => {
 
 // The address bar says which node is open: it can be sent to a colleague, and Back closes it.
 function route() {
+  if (!feed.running) return; // enter looks again
   const mac = /^#[0-9a-f%A-F:]+$/.test(location.hash) ? decodeURIComponent(location.hash.slice(1)) : "";
   if (/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/.test(mac)) node.open(mac);
   else if ($("node").open) $("node").close();
@@ -224,7 +229,6 @@ setInterval(() => {
   if (hidden && Date.now() - hidden > 60e3) feed.stop();
   feed.tick();
 }, 1000);
-setInterval(() => { if (!document.hidden) dirty(); }, 5000);
+setInterval(() => { if (!document.hidden && $("login").hidden) dirty(); }, 5000);
 
 enter(kept.get());
-route();

@@ -167,7 +167,7 @@ function harm(n, o) {
 function assign(n, o) {
   const choice = h("select", { name: "pool" }, ...o.pools().map((p) => h("option", { value: p.name }, clean(p.name) + (p.missing ? ` (${p.missing} missing)` : ` (${p.free} free)`))));
   return {
-    question: `Put ${nameOf(n)} into a pool?`, text: `${machine(n) || "Nothing is known of it yet."} It takes a free slot and goes on booting by itself.`,
+    question: `Put ${nameOf(n)} into a pool?`, text: `${machine(n) || "Nothing is known of it yet"}. It takes a free slot and goes on booting by itself.`,
     choice, yes: "Yes, assign it", done: "It is assigned.", request: () => [`${nodePath(n)}/assign`, { pool: choice.value }],
   };
 }

@@ -34,6 +34,11 @@ class Element {
     this.parentNode.nodes = this.parentNode.nodes.filter((n) => n !== this);
     this.parentNode = null;
   }
+  replaceChildren(...list) { for (const c of this.children) c.remove(); this.nodes = []; this.append(...list); }
+  focus() { globalThis.document.focused = this; }
+  showModal() { this.open = true; }
+  close() { this.open = false; this.listeners.close?.(); }
+  click() { if (!this.disabled) return this.listeners.click?.({ target: this }); }
   setAttribute(name, value) {
     count.writes++;
     this.attributes[name] = String(value);
@@ -48,7 +53,20 @@ class Element {
   querySelector(q) { return this.querySelectorAll(q)[0] ?? null; }
 }
 
+globalThis.location = { hash: "", pathname: "/" };
+globalThis.history = { replaceState() { globalThis.location.hash = ""; } };
 globalThis.document = { createElement: (tag) => new Element(tag) };
+
+// dialog makes the dialog of a node.
+export function dialog() {
+  const el = new Element("dialog");
+  for (const [tag, c] of [["h2", ""], ["button", "close"], ["div", "node-body"]]) {
+    const part = new Element(tag);
+    part.className = c;
+    el.append(part);
+  }
+  return el;
+}
 
 // section makes a section of the page with the parts of these classes.
 export function section(...classes) {
