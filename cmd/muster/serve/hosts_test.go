@@ -42,7 +42,7 @@ func hostedRack(t *testing.T) *server {
 
 func TestPolicyOfHosts(t *testing.T) {
 	s := hostedRack(t)
-	p := policy{s.registry, s.hosts, new(poolCache)}
+	p := policy{s.registry, s.hosts, new(poolCache), new(slotCache)}
 	printer := lease.MAC(macOf(t, printerMAC))
 	for _, n := range []*dhcpd.Subnet{&s.networks[0].Subnet, {Prefix: netip.MustParsePrefix("10.78.0.0/24")}} {
 		got := p.Host(t.Context(), &dhcpd.Request{MAC: printer, Subnet: n})

@@ -14,6 +14,7 @@ type policy struct {
 	*roles.Registry
 	hosts hosts
 	pools *poolCache
+	slots *slotCache
 }
 
 // poolCache holds the addresses of all pools: DHCP asks about each address that it gives out, and a pass through the
@@ -64,11 +65,45 @@ func (p policy) Host(ctx context.Context, r *dhcpd.Request) dhcpd.Host {
 	if h, ok := p.hosts.at(roles.MAC(r.MAC), r.Subnet); ok {
 		return dhcpd.Host{Address: h.Address, Hostname: h.Hostname, NoBoot: true}
 	}
-	name, addr, ok := p.HostOf(ctx, roles.MAC(r.MAC), r.Boots())
+	if !r.Boots() {
+		return p.slots.get(ctx, p.Registry, roles.MAC(r.MAC))
+	}
+	name, addr, ok := p.HostOf(ctx, roles.MAC(r.MAC), true)
 	if !ok {
 		return dhcpd.Host{}
 	}
 	return dhcpd.Host{Address: addr, Hostname: name}
+}
+
+// slotCache holds what operating systems are told, which renew their leases all day, until the rack changes. What boots
+// is no matter of it: that may change the rack.
+type slotCache struct {
+	mu      sync.Mutex // guards all below
+	changed <-chan struct{}
+	hosts   map[roles.MAC]dhcpd.Host
+}
+
+// slotsKept bounds it: most machines of a flood have no slot.
+const slotsKept = 4096
+
+func (c *slotCache) get(ctx context.Context, r *roles.Registry, mac roles.MAC) dhcpd.Host {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case <-c.changed:
+		c.changed = nil
+	default:
+	}
+	if c.changed == nil || len(c.hosts) >= slotsKept {
+		c.hosts = map[roles.MAC]dhcpd.Host{}
+		c.changed = r.Watch(r.Revision()) // before the rack is read
+	}
+	h, ok := c.hosts[mac]
+	if !ok {
+		h.Hostname, h.Address, _ = r.HostOf(ctx, mac, false)
+		c.hosts[mac] = h
+	}
+	return h
 }
 
 // Reserved implements dhcpd.Policy: slots' addresses are theirs, occupied or not, and so are the hosts'.

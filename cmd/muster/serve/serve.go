@@ -199,7 +199,7 @@ func (s *server) assemble() error {
 	}
 	s.dhcp = &dhcpd.Server{
 		Proxy: s.Config.DHCPD.Mode == config.ModeProxy, BootFiles: s.bootFiles(),
-		Policy: policy{s.registry, s.hosts, new(poolCache)}, Newcomers: dhcpd.Newcomers(s.Config.DHCPD.Newcomers), Leases: s.store.Leases(),
+		Policy: policy{s.registry, s.hosts, new(poolCache), new(slotCache)}, Newcomers: dhcpd.Newcomers(s.Config.DHCPD.Newcomers), Leases: s.store.Leases(),
 		SubnetSelection: s.Config.DHCPD.SubnetSelection, Probe: s.Config.DHCPD.Probe,
 		FileURL:   func(r *dhcpd.Request, file string) string { return s.url(r.Server) + "/nbp/" + file },
 		ScriptURL: func(r *dhcpd.Request) string { return s.url(r.Server) + "/ipxe" },

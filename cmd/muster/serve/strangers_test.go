@@ -38,7 +38,7 @@ func TestStrangers(t *testing.T) {
 // TestPoolCache: an address is reserved as soon as a pool has it.
 func TestPoolCache(t *testing.T) {
 	s := rackOf(t)
-	p := policy{s.registry, s.hosts, new(poolCache)}
+	p := policy{s.registry, s.hosts, new(poolCache), new(slotCache)}
 	a := roles.AddressRange{First: netip.MustParseAddr("10.77.0.20"), Last: netip.MustParseAddr("10.77.0.29")}
 	if p.Reserved(a.First) {
 		t.Fatal("reserved without a pool")
