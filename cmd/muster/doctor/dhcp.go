@@ -33,9 +33,10 @@ const listenFor = 6 * time.Second
 
 func (e *Env) otherServers(ctx context.Context, iface string, own []netip.Addr) []Finding {
 	const check = "dhcp"
-	ctx, cancel := context.WithTimeout(ctx, listenFor)
-	defer cancel()
-	offers, err := e.Offers(ctx, iface)
+	offers, err := e.ask(ctx, iface)
+	if err == nil && e.DHCP != DHCPServer && !slices.ContainsFunc(offers, Offer.gives) {
+		offers, err = e.ask(ctx, iface) // it may have been busy with probes for others
+	}
 	if err != nil {
 		return []Finding{warn(check, "run it as root, with the interface up", "could not look for other DHCP servers on %s: %v", iface, err)}
 	}
@@ -76,6 +77,13 @@ func (e *Env) heard(iface string, others []Offer) (out []Finding) {
 		}
 	}
 	return out
+}
+
+// ask looks once.
+func (e *Env) ask(ctx context.Context, iface string) ([]Offer, error) {
+	ctx, cancel := context.WithTimeout(ctx, listenFor)
+	defer cancel()
+	return e.Offers(ctx, iface)
 }
 
 // gives reports whether it is an address that is offered.

@@ -120,3 +120,18 @@ func TestBesideAnotherServer(t *testing.T) {
 		})
 	}
 }
+
+// TestBusyServer: a server that does not answer the first time does so the second time.
+func TestBusyServer(t *testing.T) {
+	asked := 0
+	e := &Env{Interfaces: []string{"lo"}, DHCP: DHCPProxy, Offers: func(context.Context, string) ([]Offer, error) {
+		if asked++; asked == 1 {
+			return nil, nil
+		}
+		return []Offer{{Server: netip.MustParseAddr("192.0.2.1"), Address: netip.MustParseAddr("192.0.2.7")}}, nil
+	}}
+	compare(t, checkDHCP(t.Context(), e), want{"dhcp", OK, "given by 192.0.2.1", ""})
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+}
