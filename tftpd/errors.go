@@ -19,6 +19,9 @@ var ErrTimeout = errors.New("the client does not answer")
 // ErrSuperseded is returned when the client began another transfer from the same port.
 var ErrSuperseded = errors.New("the client began again from the same port")
 
+// errHalfOpen is returned when the client was never heard, and others needed its place.
+var errHalfOpen = errors.New("the client did not follow its request up, and others wait")
+
 // errStopping is returned when the server stops in the middle of a transfer.
 var errStopping = errors.New("the server is stopping")
 
@@ -35,7 +38,7 @@ const (
 // the client needs no answer: it ended the transfer itself, or is gone.
 func wireError(err error) (code uint16, message string, ok bool) {
 	switch {
-	case errors.Is(err, ErrAborted), errors.Is(err, ErrGone), errors.Is(err, ErrSuperseded):
+	case errors.Is(err, ErrAborted), errors.Is(err, ErrGone), errors.Is(err, ErrSuperseded), errors.Is(err, errHalfOpen):
 		return 0, "", false
 	case errors.Is(err, ErrTimeout):
 		return codeUndefined, "no acknowledgement received", true

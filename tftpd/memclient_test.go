@@ -49,11 +49,14 @@ func inMemory(t *testing.T, srv *Server, fn func(t *testing.T, n *memNet, ended 
 }
 
 // client adds a client with this port.
-func (n *memNet) client(t *testing.T, port uint16) *memClient {
+func (n *memNet) client(t *testing.T, port uint16) *memClient { return n.clientAt(t, 0, port) }
+
+// clientAt adds a client with this address and port.
+func (n *memNet) clientAt(t *testing.T, host byte, port uint16) *memClient {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	c := &memClient{t: t, net: n, in: make(chan memReply, queue),
-		addr: netip.AddrPortFrom(netip.MustParseAddr("10.77.0.100"), port)}
+		addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 77, host, 100}), port)}
 	n.clients[c.addr] = c
 	return c
 }

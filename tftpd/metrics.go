@@ -16,6 +16,7 @@ type metrics struct {
 	retransmissions prometheus.Counter
 	seconds         prometheus.Histogram
 	windowed        *prometheus.CounterVec
+	waiting         prometheus.Gauge
 }
 
 // newMetrics registers the metrics; without a registerer they are nil. It returns the registry's error when
@@ -43,9 +44,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		windowed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "muster_tftpd_windowed_total", Help: "Transfers, by whether a window above 1 was agreed on."},
 			[]string{"windowed"}),
+		waiting: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "muster_tftpd_requests_waiting", Help: "Requests that wait for one of the places for transfers."}),
 	}
 	for _, c := range []prometheus.Collector{m.active, m.transfers, m.dropped, m.bytes, m.retransmissions,
-		m.seconds, m.windowed} {
+		m.seconds, m.windowed, m.waiting} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}
@@ -56,6 +59,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 func (m *metrics) begin() {
 	if m != nil {
 		m.active.Inc()
+	}
+}
+
+// queued takes note of how many requests wait.
+func (m *metrics) queued(a *sessions) {
+	if m != nil {
+		m.waiting.Set(float64(a.queued()))
 	}
 }
 
@@ -97,6 +107,7 @@ func result(err error) string {
 		{ErrTimeout, "timeout"},
 		{ErrSuperseded, "superseded"},
 		{errStopping, "stopped"},
+		{errHalfOpen, "half_open"},
 		{fs.ErrNotExist, "not_found"},
 		{fs.ErrPermission, "denied"},
 		{fs.ErrInvalid, "invalid"},

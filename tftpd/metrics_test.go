@@ -18,16 +18,17 @@ func TestMetrics(t *testing.T) {
 		c.want("OACK windowsize=4", "OACK windowsize=4")
 		c.ack(0)
 		c.want("DATA 1 10")
-		n.client(t, 2).read("f") // busy
+		n.client(t, 2).read("none") // waits
+		n.client(t, 3).read("f")    // busy
 		c.silent()
+		if got := gather(t, reg)["muster_tftpd_requests_waiting"]; got != 1 {
+			t.Errorf("%v requests wait, want 1", got)
+		}
 		if got := gather(t, reg)["muster_tftpd_transfers_active"]; got != 1 {
 			t.Errorf("%v transfers active, want 1", got)
 		}
 		c.ack(1)
 		ended.next(t)
-		c.silent()
-		c.read("none")
-		c.want("ERROR 1 file not found")
 		ended.next(t)
 		c.raw([]byte("garbage"))
 		c.silent()
@@ -38,6 +39,7 @@ func TestMetrics(t *testing.T) {
 		"muster_tftpd_retransmissions_total":     1,
 		"muster_tftpd_sent_bytes_total":          10,
 		"muster_tftpd_transfers_active":          0,
+		"muster_tftpd_requests_waiting":          0,
 		"muster_tftpd_transfers_total ok":        1,
 		"muster_tftpd_transfers_total not_found": 1,
 		"muster_tftpd_transfer_seconds":          1, // observations

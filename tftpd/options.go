@@ -30,8 +30,8 @@ type terms struct {
 
 // offer is what the server can do for one transfer.
 type offer struct {
-	// blksize is the largest.
-	blksize int
+	// blksize and window are the largest; a window of 1 means that the option is ignored.
+	blksize, window int
 	// size of the file in bytes; negative when it is not known, or differs on the wire.
 	size int64
 }
@@ -66,8 +66,8 @@ func negotiate(opts []option, o offer) terms {
 				t.ack(opt.name, n)
 			}
 		case "windowsize":
-			if n >= 1 && n <= 65535 { // RFC 7440 §3
-				t.window = min(int(n), maxWindow, max(1, maxWindowBytes/t.blksize))
+			if n >= 1 && n <= 65535 && o.window > 1 { // RFC 7440 §3
+				t.window = min(int(n), o.window, max(1, maxWindowBytes/t.blksize))
 				t.ack(opt.name, int64(t.window))
 			}
 		}

@@ -43,7 +43,7 @@ func TestNegotiate(t *testing.T) {
 			name, value, _ := strings.Cut(f, "=")
 			ask = append(ask, option{name, value})
 		}
-		got := negotiate(ask, offer{blksize: mtu, size: 1000})
+		got := negotiate(ask, offer{blksize: mtu, window: maxWindow, size: 1000})
 		if got.blksize != c.want.blksize || got.window != c.want.window || got.timeout != c.want.timeout {
 			t.Errorf("%q: %+v, want %+v", c.ask, got, c.want)
 		}
@@ -59,11 +59,11 @@ func TestWindowBytes(t *testing.T) {
 		{{"windowsize", "64"}, {"blksize", "65464"}},
 		{{"blksize", "65464"}, {"windowsize", "64"}},
 	} {
-		if got := negotiate(opts, offer{blksize: maxBlksize}); got.window != 2 {
+		if got := negotiate(opts, offer{blksize: maxBlksize, window: maxWindow}); got.window != 2 {
 			t.Errorf("%v: window of %d, want 2", opts, got.window)
 		}
 	}
-	if got := negotiate([]option{{"tsize", "0"}}, offer{blksize: 512, size: -1}); len(got.oack) != 0 {
+	if got := negotiate([]option{{"tsize", "0"}}, offer{blksize: 512, window: 1, size: -1}); len(got.oack) != 0 {
 		t.Errorf("a size that is not known is told: %v", got.oack)
 	}
 }

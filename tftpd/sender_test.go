@@ -285,6 +285,36 @@ func TestRollover(t *testing.T) {
 	}
 }
 
+// TestRolloverToOne: firmware that wants block 1 after 65,535.
+func TestRolloverToOne(t *testing.T) {
+	srv := one(70_000 * 8)
+	srv.Quirks = func(p Peer, file string) Quirks {
+		if file == "f" && p.Local == memServer {
+			return Quirks{Rollover: 1}
+		}
+		return Quirks{}
+	}
+	inMemory(t, srv, func(t *testing.T, n *memNet, ended ends) {
+		c := n.client(t, 1)
+		c.read("f", "blksize", "8")
+		c.want("OACK blksize=8")
+		c.ack(0)
+		wire := 0
+		for block := 1; block <= 70_000; block++ {
+			if wire++; wire > 65535 {
+				wire = 1
+			}
+			c.want(fmt.Sprintf("DATA %d 8", wire))
+			c.ack(wire)
+		}
+		c.want("DATA 4466 0")
+		c.ack(4466)
+		if tr := ended.next(t); tr.Err != nil || tr.Bytes != 70_000*8 {
+			t.Errorf("observed %+v", tr)
+		}
+	})
+}
+
 // TestBadNetwork: loss, duplication and reordering of whatever is sent, in many orders; the file is whole.
 func TestBadNetwork(t *testing.T) {
 	const size = 300_000

@@ -34,10 +34,17 @@ type Server struct {
 	// leads outside. Errors become ERROR packets: NotExist 1, Permission 2, Invalid 4, Exist 6,
 	// others 0, with the details in the log alone. Required.
 	FS fs.FS
-	// MaxTransfers is how many transfers go on at once; zero means 1000. A request beyond that is
-	// dropped without an answer: an ERROR would make firmware give up and boot its disk, but
-	// silence makes it ask again, a few seconds later.
+	// For gives the files for one client. Nil means FS for all. It may wait; its error is the client's.
+	For func(ctx context.Context, peer Peer) (fs.FS, error)
+	// MaxTransfers is how many transfers go on at once; zero means 1000. As many requests wait for a place, and
+	// each client's address has its turn. One beyond that is dropped without an answer: an ERROR would make
+	// firmware give up and boot its disk, but silence makes it ask again, a few seconds later.
 	MaxTransfers int
+	// MaxPerClient is how many of them may be of one address; zero means a quarter of MaxTransfers, as behind a
+	// NAT a row of machines has one. As many of its requests may wait.
+	MaxPerClient int
+	// Quirks says what a client's firmware needs for a file. Nil means nothing.
+	Quirks func(peer Peer, file string) Quirks
 	// MaxBlksize is the largest block in bytes, 8 to 65464 (RFC 2348). Zero means as large as fits
 	// one packet of the path, 1468 on Ethernet: fragments are what firmware loses. A value is taken
 	// as it is, even where it makes fragments.
@@ -57,6 +64,7 @@ type Server struct {
 	// Metrics is where muster_tftpd_* are registered; nil means nowhere.
 	Metrics prometheus.Registerer
 
+	weak    weaknesses
 	once    sync.Once
 	metrics *metrics
 	regErr  error
@@ -76,7 +84,7 @@ func (s *Server) Serve(ctx context.Context, conn Conn) error {
 
 	// The transfers' context is one of its own, so that they learn why they end.
 	tctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	l := &loop{Server: s, conn: conn, active: newSessions(s.MaxTransfers)}
+	l := &loop{Server: s, conn: conn, active: newSessions(s.MaxTransfers, s.MaxPerClient)}
 	defer l.wg.Wait()
 	defer cancel(errStopping) // before Wait: it is what the transfers wait for
 
@@ -115,25 +123,32 @@ func (l *loop) begin(ctx context.Context, peer Peer, p []byte) {
 		l.metrics.drop("malformed") // an answer could only confuse whoever it reaches
 		return
 	}
-	ctx, sess, err := l.active.start(ctx, peer.Remote, p)
+	sess, err := l.active.start(ctx, peer, p)
 	if err != nil {
 		l.metrics.drop(dropReason(err))
 		l.log().Debug("tftp request dropped", "remote", peer.Remote, "err", err)
 		return
 	}
+	l.metrics.queued(l.active)
+	if sess == nil {
+		return
+	}
 	l.wg.Go(func() {
-		defer sess.end()
-		l.serve(ctx, peer, sess)
+		for sess != nil {
+			l.serve(sess)
+			sess = sess.end(ctx)
+			l.metrics.queued(l.active)
+		}
 	})
 }
 
 // serve makes one transfer and tells of it.
-func (l *loop) serve(ctx context.Context, peer Peer, sess *session) {
+func (l *loop) serve(sess *session) {
 	l.metrics.begin()
-	t := Transfer{Remote: peer.Remote, Local: peer.Local, Start: time.Now()}
-	flow, err := l.conn.Open(peer)
+	t := Transfer{Remote: sess.peer.Remote, Local: sess.peer.Local, Start: time.Now()}
+	flow, err := l.conn.Open(sess.peer)
 	if err == nil {
-		err = l.transfer(ctx, flow, sess, &t)
+		err = l.transfer(sess.ctx, flow, sess, &t)
 		if cerr := flow.Close(); cerr != nil {
 			l.log().Debug("tftp close", "remote", t.Remote, "err", cerr)
 		}

@@ -87,40 +87,112 @@ func TestBeginAgain(t *testing.T) {
 	})
 }
 
-// TestBusy: beyond MaxTransfers a request is met with silence, and served when it comes again after one has
-// ended.
-func TestBusy(t *testing.T) {
+// TestQueue: beyond MaxTransfers a request waits, and is served when one has ended; a repetition changes nothing.
+func TestQueue(t *testing.T) {
 	srv := one(10)
 	srv.MaxTransfers = 2
 	inMemory(t, srv, func(t *testing.T, n *memNet, ended ends) {
-		a, b, c := n.client(t, 1), n.client(t, 2), n.client(t, 3)
+		a, b, c := n.clientAt(t, 1, 1), n.clientAt(t, 2, 1), n.clientAt(t, 3, 1)
 		a.read("f")
 		b.read("f")
 		a.want("DATA 1 10")
 		b.want("DATA 1 10")
 		c.read("f")
+		c.read("f")
 		c.silent()
 		a.ack(1)
 		ended.next(t)
-		c.silent()
-		c.read("f")
 		c.want("DATA 1 10")
+		c.silent()
+		if n.open() != 2 {
+			t.Errorf("%d transfers, want 2", n.open())
+		}
+		c.ack(1)
+		ended.next(t)
+		b.ack(1)
+		ended.next(t)
 	})
 }
 
-// TestManyHalfOpen: a thousand requests that nobody follows up hold their places for 31 s and no longer.
+// TestFairQueue: a client that asks for a lot has one place in turn with the others, and never more than its part.
+func TestFairQueue(t *testing.T) {
+	srv := one(10)
+	srv.MaxTransfers, srv.MaxPerClient = 4, 2
+	inMemory(t, srv, func(t *testing.T, n *memNet, ended ends) {
+		var greedy []*memClient
+		for port := range uint16(4) {
+			c := n.clientAt(t, 1, port+1)
+			c.read("f")
+			greedy = append(greedy, c)
+		}
+		late := n.clientAt(t, 1, 9)
+		late.read("f") // its address has two places, and two requests that wait
+		greedy[0].want("DATA 1 10")
+		greedy[1].want("DATA 1 10")
+		greedy[2].silent()
+		if n.open() != 2 {
+			t.Errorf("%d transfers, want 2", n.open())
+		}
+		a, b, c := n.clientAt(t, 2, 1), n.clientAt(t, 3, 1), n.clientAt(t, 4, 1)
+		for _, m := range []*memClient{a, b, c} {
+			m.read("f")
+		}
+		a.want("DATA 1 10")
+		b.want("DATA 1 10")
+		c.silent()
+		greedy[0].ack(1)
+		ended.next(t)
+		greedy[2].want("DATA 1 10") // it asked before c
+		c.silent()
+		a.ack(1)
+		ended.next(t)
+		c.want("DATA 1 10")
+		greedy[3].silent()
+		late.silent()
+	})
+}
+
+// TestForgotten: a request that waited for so long that its client has given up is not served.
+func TestForgotten(t *testing.T) {
+	srv := one(2000)
+	srv.MaxTransfers = 1
+	inMemory(t, srv, func(t *testing.T, n *memNet, ended ends) {
+		a, b := n.clientAt(t, 1, 1), n.clientAt(t, 2, 1)
+		a.read("f", "timeout", "60")
+		a.want("OACK timeout=60")
+		a.ack(0)
+		a.want("DATA 1 512")
+		b.read("f")
+		time.Sleep(patient + time.Second)
+		a.send(errorPacket(0, "enough"))
+		ended.next(t)
+		b.silent()
+		if n.open() != 0 {
+			t.Errorf("%d transfers, want none", n.open())
+		}
+	})
+}
+
+// TestManyHalfOpen: a thousand requests that nobody follows up do not stop the next machine.
 func TestManyHalfOpen(t *testing.T) {
 	inMemory(t, one(10), func(t *testing.T, n *memNet, ended ends) {
-		for port := range uint16(defaultMaxTransfers + 10) {
-			n.client(t, port+1).read("f", "timeout", "255")
+		for i := range uint16(2 * defaultMaxTransfers) {
+			n.clientAt(t, byte(i%200), i/200+1).read("f", "timeout", "255")
 		}
-		c := n.client(t, 60000)
+		c := n.clientAt(t, 250, 1)
 		c.silent()
 		if n.open() != defaultMaxTransfers {
 			t.Errorf("%d transfers, want %d", n.open(), defaultMaxTransfers)
 		}
-		time.Sleep(32 * time.Second)
-		c.read("f")
+		time.Sleep(halfOpen)
+		asked := time.Now()
+		for len(c.in) == 0 { // as firmware does
+			c.read("f")
+			time.Sleep(time.Second)
+		}
+		if waited := time.Since(asked); waited > 10*time.Second {
+			t.Errorf("served after %v", waited)
+		}
 		c.want("DATA 1 10")
 		c.ack(1)
 	})

@@ -63,19 +63,31 @@ func (s *Server) answer(ctx context.Context, flow Flow, sess *session, t *Transf
 		return err
 	}
 	t.File = name
-	f, size, err := openFile(s.FS, name)
+	fsys := s.FS
+	if s.For != nil {
+		if fsys, err = s.For(ctx, sess.peer); err != nil {
+			return err
+		}
+	}
+	f, size, err := openFile(fsys, name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	var q Quirks
+	if s.Quirks != nil {
+		q = s.Quirks(sess.peer, name)
+	}
 
 	r := newReader(f)
 	if req.mode == "netascii" {
 		r, size = newNetascii(f), -1
 	}
-	agreed := negotiate(req.options, offer{blksize: s.blksizeFor(flow), size: size})
+	client := sess.peer.Remote.Addr()
+	agreed := negotiate(req.options, s.offer(flow, size, q, s.weak.window(client, t.Start)))
 	t.Blksize, t.Windowsize = agreed.blksize, agreed.window
 	snd := s.newSender(flow, sess.hear)
+	snd.rollover = q.Rollover
 	snd.blocks, snd.window = newBlocks(r, agreed.blksize, agreed.window), agreed.window
 	if len(agreed.oack) > 0 {
 		snd.oack = oackPacket(agreed.oack)
@@ -87,6 +99,9 @@ func (s *Server) answer(ctx context.Context, flow Flow, sess *session, t *Transf
 	}
 	err = flow.Run(ctx, snd)
 	t.Retransmissions, t.Bytes = snd.retransmissions, snd.bytes
+	if snd.pace.weak() {
+		s.weak.note(client, agreed.window, time.Now())
+	}
 	return err
 }
 
@@ -121,6 +136,20 @@ func openFile(fsys fs.FS, name string) (_ fs.File, _ int64, err error) {
 		return nil, 0, errors.Join(err, f.Close())
 	}
 	return f, info.Size(), nil
+}
+
+// offer is what can be done for a file of this size on this flow. weak bounds the window, unless it is 0.
+func (s *Server) offer(flow Flow, size int64, q Quirks, weak int) offer {
+	o := offer{blksize: s.blksizeFor(flow), window: maxWindow, size: size}
+	if q.MaxBlksize > 0 {
+		o.blksize = max(minBlksize, min(q.MaxBlksize, o.blksize))
+	}
+	for _, w := range []int{q.MaxWindow, weak} {
+		if w > 0 {
+			o.window = min(o.window, w)
+		}
+	}
+	return o
 }
 
 // blksizeFor is the largest block on this flow.
