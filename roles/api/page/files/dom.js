@@ -45,7 +45,9 @@ export function sign(el, state) {
 // keyed makes parent's children those of rows: make gives a new row's element, update fills it. A row that stays keeps its
 // element, so that neither the focus nor what is open is lost, and nothing is touched that has not changed.
 export function keyed(parent, rows, make, update) {
-  const had = parent.rows ?? new Map(), have = new Map();
+  const had = parent.rows ?? new Map(), have = new Map(), keys = new Set(rows.map((r) => r.key));
+  const focus = document.activeElement;
+  for (const [key, el] of had) if (!keys.has(key)) el.remove();
   let next = parent.firstElementChild;
   for (const row of rows) {
     let el = had.get(row.key);
@@ -53,17 +55,14 @@ export function keyed(parent, rows, make, update) {
       el = make(row);
       el.parts = Object.fromEntries([...el.querySelectorAll("[data-part]")].map((p) => [p.dataset.part, p]));
     }
-    had.delete(row.key);
     have.set(row.key, el);
     update(el, row, el.parts);
     if (el === next) next = next.nextElementSibling;
     else parent.insertBefore(el, next);
   }
-  for (const el of had.values()) {
-    if (el === next) next = next.nextElementSibling;
-    el.remove();
-  }
   parent.rows = have;
+  // A browser takes the focus from what is moved.
+  if (focus && focus !== document.activeElement && parent.contains(focus)) focus.focus({ preventScroll: true });
 }
 
 // part is an element with a name that keyed's update finds it by.

@@ -24,8 +24,10 @@ class Element {
   get lastChild() { return this.nodes.at(-1) ?? null; }
   get firstElementChild() { return this.children[0] ?? null; }
   get nextElementSibling() { const all = this.parentNode.children; return all[all.indexOf(this) + 1] ?? null; }
+  contains(el) { return el === this || this.all().includes(el); }
   insertBefore(el, before) {
     count.writes++;
+    if (el.contains(document.activeElement)) document.activeElement = null; // as browsers do
     el.remove();
     this.adopt(el, before ? this.nodes.indexOf(before) : this.nodes.length);
   }
@@ -35,7 +37,7 @@ class Element {
     this.parentNode = null;
   }
   replaceChildren(...list) { for (const c of this.children) c.remove(); this.nodes = []; this.append(...list); }
-  focus() { globalThis.document.focused = this; }
+  focus() { globalThis.document.focused = globalThis.document.activeElement = this; }
   showModal() { this.open = true; }
   close() { this.open = false; this.listeners.close?.(); }
   click() { if (!this.disabled) return this.listeners.click?.({ target: this }); }

@@ -70,6 +70,24 @@ test("rows keep their elements when their order changes", () => {
   assert.equal(draw("d"), "d");
   assert.equal(draw(), "");
   assert.equal(draw("x", "y"), "xy");
+  const many = Array.from({ length: 500 }, (_, i) => "k" + i);
+  draw(...many);
+  count.writes = 0;
+  draw(...many.slice(1)); // those behind it are not moved
+  assert.equal(count.writes, 0);
+  draw("new", ...many.slice(1));
+  assert.equal(count.writes, 1);
+});
+
+test("what is moved keeps the focus", () => {
+  const list = section().querySelector(".count");
+  const make = (r) => { const el = document.createElement("li"); el.id = r.key; return el; };
+  const draw = (...keys) => keyed(list, keys.map((key) => ({ key })), make, () => {});
+  draw("a", "b");
+  document.activeElement = list.children[1];
+  draw("b", "a");
+  assert.equal(document.activeElement.id, "b");
+  delete document.activeElement;
 });
 
 test("a new event touches no other", () => {
