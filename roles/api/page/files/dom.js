@@ -18,6 +18,11 @@ export function text(el, s) {
   if (el.textContent !== s) el.textContent = s;
 }
 
+// label sets what a screen reader says of an element.
+export function label(el, s) {
+  if (el.getAttribute("aria-label") !== s) el.setAttribute("aria-label", s);
+}
+
 // tone gives an element one of the tones; they are this page's own words.
 export function tone(el, name) {
   if (el.dataset.tone !== name) el.dataset.tone = name;

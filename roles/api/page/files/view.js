@@ -1,5 +1,5 @@
 // The sections of the page: each draws rows of the view model.
-import { h, keyed, part, show, sign, since, text, tone } from "./dom.js";
+import { h, keyed, label, part, show, sign, since, text, tone } from "./dom.js";
 import { eventRow, hit } from "./model.js";
 import { count } from "./text.js";
 
@@ -14,14 +14,15 @@ function aim(el, mac) {
 // drawAlerts says what is wrong.
 export function drawAlerts(section, list, known) {
   const make = () => h("li", {}, opens("alert", part("sign", "span", { "aria-hidden": "true" }), part("what", "strong"), part("text"), part("since", "span", { class: "since" })));
-  const signs = { bad: "✕", warn: "!", info: "?" }, words = { bad: "broken: ", warn: "warning: ", info: "to do: " };
-  const none = { key: "none", level: "good", what: known ? "Nothing is wrong." : "Reading …", text: "" };
+  const signs = { bad: "✕", warn: "!", info: "?" }, words = { bad: "broken:", warn: "warning:", info: "to do:" };
+  const none = { key: "none", level: "good", what: "", text: known ? "Nothing is wrong." : "Reading …" };
   keyed(section.querySelector(".alerts"), list.length ? list : [none], make, (li, a, p) => {
     const b = li.firstChild;
     tone(b, a.level === "info" ? "busy" : a.level);
     text(p.sign, signs[a.level] ?? (known ? "✓" : "…"));
-    b.setAttribute("aria-label", (words[a.level] ?? "") + a.what + " " + a.text);
+    label(b, [words[a.level], a.what, a.text].filter(Boolean).join(" "));
     text(p.what, a.what);
+    show(p.what, a.what !== "");
     text(p.text, a.text);
     since(p.since, a.since);
     aim(b, a.open ?? "");

@@ -46,6 +46,7 @@ class Element {
     this.attributes[name] = String(value);
     if (name.startsWith("data-")) this.dataset[name.slice(5)] = String(value);
   }
+  getAttribute(name) { return this.attributes[name] ?? null; }
   addEventListener(event, fn) { this.listeners[event] = fn; }
   get textContent() { return this.nodes.map((n) => n.textContent).join(""); }
   set textContent(s) { count.writes++; this.nodes = [new Text(s)]; }
