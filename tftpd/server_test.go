@@ -57,6 +57,12 @@ func start(t testing.TB, srv *Server, addr string) (netip.AddrPort, ends) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, srv, conn)
+}
+
+// startOn serves srv on conn.
+func startOn(t testing.TB, srv *Server, conn *UDP) (netip.AddrPort, ends) {
+	t.Helper()
 	e := make(ends, 10_000)
 	if srv.Observe == nil {
 		srv.Observe = func(tr Transfer) { e <- tr }

@@ -18,8 +18,17 @@ const requestBuffer = 4 << 20
 
 // UDP is the real packet network: a listening socket, and a connected socket for every transfer.
 type UDP struct {
+	// SinglePort has every packet sent from the listening socket, with the port that was asked, for clients behind
+	// a NAT or a firewall that lets only that one through. RFC 1350 §4 wants another port for each transfer; all
+	// known clients take this one as well. It costs more, and nobody is told of a client's closed port. Set it
+	// before Serve. False means a port for each transfer.
+	SinglePort bool
+
 	conn   *net.UDPConn
+	raw    syscall.RawConn // conn's
+	six    bool            // conn is a socket of IPv6
 	poller poller
+	single single
 	// refused says that the kernel or a network card does not cut packets.
 	refused atomic.Bool
 }
@@ -36,7 +45,17 @@ func Listen(addr string) (*UDP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tftpd: %w%s", err, listenAdvice(err))
 	}
-	return &UDP{conn: pc.(*net.UDPConn)}, nil
+	u := &UDP{conn: pc.(*net.UDPConn)}
+	if u.raw, err = u.conn.SyscallConn(); err != nil {
+		return nil, fmt.Errorf("tftpd: %w", errors.Join(err, pc.Close()))
+	}
+	if err := u.raw.Control(func(fd uintptr) {
+		family, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_DOMAIN)
+		u.six = err == nil && family == unix.AF_INET6
+	}); err != nil {
+		return nil, fmt.Errorf("tftpd: %w", errors.Join(err, pc.Close()))
+	}
+	return u, nil
 }
 
 // listenAdvice says what to do about err.
@@ -97,6 +116,9 @@ func (u *UDP) ReadRequest(p []byte) (int, Peer, error) {
 		remote := netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 		if z := remote.Addr().Zone(); z != "" {
 			local = local.WithZone(z)
+		}
+		if u.SinglePort && !isRequest(p[:n]) && u.single.deliver(remote, p[:n]) {
+			continue
 		}
 		return n, Peer{Remote: remote, Local: local}, nil
 	}

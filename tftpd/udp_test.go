@@ -40,10 +40,16 @@ func ask(t *testing.T, c *net.UDPConn, to netip.AddrPort, p []byte) (string, net
 	if _, err := c.WriteToUDPAddrPort(p, to); err != nil {
 		t.Fatal(err)
 	}
+	return next(t, c)
+}
+
+// next reads a packet.
+func next(t *testing.T, c *net.UDPConn) (string, netip.AddrPort) {
+	t.Helper()
 	buf := make([]byte, 65536)
 	n, from, err := c.ReadFromUDPAddrPort(buf)
 	if err != nil {
-		t.Fatalf("asked %s: %v", to, err)
+		t.Fatal(err)
 	}
 	return describe(buf[:n]), netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
 }

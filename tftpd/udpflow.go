@@ -37,6 +37,9 @@ type udpFlow struct {
 
 // Open implements Conn.
 func (u *UDP) Open(peer Peer) (Flow, error) {
+	if u.SinglePort {
+		return u.single.open(u, peer)
+	}
 	fd, err := connected(peer)
 	if err != nil {
 		return nil, fmt.Errorf("tftpd: %w", err)
