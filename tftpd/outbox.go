@@ -18,8 +18,9 @@ const (
 )
 
 // outbox sends the packets of a window with as few system calls as the kernel allows: those of one size as a single
-// large packet that the kernel, or the network card, cuts (UDP_SEGMENT), else with sendmmsg. Measured on loopback, veth
-// and tap, a window of 16 costs a half to a third with UDP_SEGMENT of what it costs with sendmmsg.
+// large packet that the kernel, or the network card, cuts (UDP_SEGMENT), else with sendmmsg. Measured (BenchmarkOutbox), a
+// window of 16 costs with UDP_SEGMENT a quarter of what it costs with sendmmsg on loopback, a tenth on a veth pair, which
+// carries it whole, and a third on a tap, for which it is cut at once.
 type outbox struct {
 	// name is the receiver, for a socket that is not connected, and control the packet info with our address.
 	name, control []byte
