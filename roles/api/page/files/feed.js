@@ -115,6 +115,7 @@ export class Feed {
       try {
         const list = await this.json("/v1/events?last=100", { signal });
         this.on.events(list, true);
+        for (const r of Object.values(this.reads)) r.etag = ""; // it may be another server, with another store
         this.soil();
         const { value: reader } = await this.request("/v1/events?follow=1&after=" + (list.at(-1)?.seq ?? 0), { signal: cut.signal, stream: true });
         tries = 0;
@@ -125,6 +126,7 @@ export class Feed {
         this.lose(err instanceof Refused ? err.message : "the server does not answer");
       } finally {
         signal.removeEventListener("abort", end);
+        cut.abort(); // what was not read to its end
       }
       await this.env.sleep(waits[Math.min(tries, waits.length - 1)], signal);
     }

@@ -11,7 +11,7 @@ import { drawAlerts, drawEvents, drawImages, drawPairs, drawPools, drawRollouts,
 const $ = (id) => document.getElementById(id);
 const rack = { pools: [], nodes: [], pairs: [], rollouts: [], images: [], findings: [] };
 const known = new Set(), faults = new Map(), changed = new Set();
-let events = [], byMac = new Map(), contact = { ok: true, since: 0, why: "" }, opened = Date.now(), frame = 0, server = "";
+let events = [], byMac = new Map(), contact = { ok: true, since: 0, why: "" }, opened = Date.now(), frame = 0, version = "";
 
 // The token is this tab's: sessionStorage is gone when the tab is. Where the browser keeps none, memory does.
 const key = "muster-token";
@@ -26,8 +26,9 @@ const feed = new Feed({
   timeout: (fn, after) => setTimeout(fn, after),
   clear: (t) => clearTimeout(t),
   sleep: (after, signal) => new Promise((done) => {
-    const t = setTimeout(done, after);
-    signal.addEventListener("abort", () => { clearTimeout(t); done(); }, { once: true });
+    const end = () => { clearTimeout(t); signal.removeEventListener("abort", end); done(); };
+    const t = setTimeout(end, after);
+    signal.addEventListener("abort", end);
   }),
 }, {
   data(name, value, fault) {
@@ -115,8 +116,10 @@ function ages() {
 async function who() {
   try {
     const v = await feed.json("/v1/version");
-    server = `${location.host} · ${clean(v.version)} · runs since ${stamp(v.started)} · times are UTC`;
-    text($("server"), server);
+    // A server that was updated has another page; it is not taken out of somebody's hands.
+    if (version && version !== v.version && !$("node").open) location.reload();
+    version ||= v.version;
+    text($("server"), `${location.host} · ${clean(v.version)} · runs since ${stamp(v.started)} · times are UTC`);
   } catch (err) {
     if (feed.refused(err)) return false;
   } // what else went wrong shows with the next request

@@ -100,7 +100,8 @@ test("contact lost: since when, and all again when the server is back", async ()
   }
   assert.deepEqual(tries, [2000, 4000, 8000, 10000, 10000, 10000]);
   w.up = true;
-  w.seq = 1; // another store: its events begin anew
+  w.seq = 1; // another store: its events begin anew, and it may be at the same revision
+  w.said.data.length = 0;
   w.paths();
   w.sleeps.shift().done();
   await settle();
@@ -109,6 +110,15 @@ test("contact lost: since when, and all again when the server is back", async ()
   assert.deepEqual(w.said.events.at(-1), [[{ seq: 1 }], true]);
   await w.at(9);
   assert.ok(w.paths().includes("/v1/nodes"));
+  assert.deepEqual(w.said.data.map(([name]) => name), ["pools", "nodes", "pairs", "rollouts", "images"]);
+});
+
+test("a line that is no JSON ends the stream, and it is begun anew", async () => {
+  const w = await new World().begin();
+  w.streams[0].give("<html>\n");
+  await settle();
+  assert.equal(w.asked.find((a) => a.path.includes("follow")).signal.aborted, true);
+  assert.equal(w.sleeps.length, 1);
 });
 
 test("a stream that says nothing for long is begun anew", async () => {
