@@ -169,7 +169,7 @@ type PairBackup struct {
 	Size int64 `json:"size,omitempty"`
 	// To is where it went, as whoever wanted it says; "" when that was not said.
 	To string `json:"to,omitempty"`
-	// From is the slot of the half that it was read from.
+	// From is the slot of the half that it was read from, or of one where it was refused before.
 	From string `json:"from,omitempty"`
 	// Why says what went wrong; "" when it was whole.
 	Why string `json:"why,omitempty"`

@@ -200,16 +200,21 @@ func (s *server) Backup(ctx context.Context, pool string, q api.BackupRequest, w
 	if err != nil {
 		return err
 	}
+	b := roles.PairBackup{At: time.Now(), To: q.To}
 	h, err := v.BackupHalf()
 	if err != nil {
+		if !v.Made.IsZero() { // somebody counts on it
+			b.From = v.Halves[0].Slot
+			s.noteBackup(ctx, pool, b, "", err)
+		}
 		return err
 	}
+	b.From = h.Slot
 	j, err := s.copies.begin(pool, h, pair.Copy{Kind: pair.CopyBackup, Room: q.Room})
 	if err != nil {
 		return err
 	}
 	defer s.copies.end(pool, j)
-	b := roles.PairBackup{At: time.Now(), To: q.To, From: h.Slot}
 	err = s.watchCopy(ctx, pool, j, func(tick <-chan time.Time) (bool, error) {
 		select {
 		case p := <-j.pieces:
