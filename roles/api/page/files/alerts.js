@@ -75,9 +75,9 @@ function findings(list) {
 
 // idle are the machines that wait for somebody: no fault, but a decision.
 function idle(nodes) {
-  const list = nodes.filter((n) => n.state === "waiting" && !n.pool);
+  const list = nodes.filter((n) => n.state === "waiting");
   if (list.length === 0) return [];
-  return [{ key: "waiting", level: "info", what: "waiting", text: count(list.length, "machine waits", "machines wait") + " for a pool", at: "waiting" }];
+  return [{ key: "waiting", level: "info", what: "waiting", text: count(list.length, "machine waits", "machines wait") + " for a slot", at: "waiting" }];
 }
 
 // verdict is the rack in a few words, for the top of the page and the window's title.

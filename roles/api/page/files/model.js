@@ -50,10 +50,10 @@ export function nodeRow(n) {
   };
 }
 
-// waitingRows are the machines that are in no pool: those that wait come first, the latest on top.
+// waitingRows are the machines that have no slot: those that wait come first, the latest on top.
 export function waitingRows(nodes) {
   const rank = (n) => n.state === "waiting" ? 0 : n.state === "failed" ? 1 : 2;
-  return nodes.filter((n) => !n.slot && !n.pool || n.state === "waiting")
+  return nodes.filter((n) => !n.slot || n.state === "waiting")
     .sort((a, b) => rank(a) - rank(b) || ms(b.since) - ms(a.since) || (a.mac < b.mac ? -1 : 1)).map(nodeRow);
 }
 

@@ -50,7 +50,7 @@ function updateNode(li, r, p) {
   aim(li.firstChild, r.open);
 }
 
-// drawWaiting lists the machines without a pool.
+// drawWaiting lists the machines without a slot.
 export function drawWaiting(section, rows, filter) {
   const shown = rows.filter((r) => hit(r.hay, filter)).slice(0, 200);
   keyed(list(section), shown, makeNode, updateNode);

@@ -48,7 +48,7 @@ test("what is broken comes before what is a warning, and that before what waits"
     "warn web-01: GET /: 502",
     "warn web-02: still boots",
     "warn dhcp: 10.0.0.9 answers too. What to do: switch it off",
-    "info waiting: 1 machine waits for a pool",
+    "info waiting: 1 machine waits for a slot",
   ]);
   assert.equal(verdict(list).text, "2 things are broken, 4 warnings");
 });
@@ -74,8 +74,9 @@ test("a slot that lost its machine says so; slots never used are a number", () =
 });
 
 test("those that wait come first, and say why", () => {
-  const list = [{ mac: "a", state: "off", since: ago(1) }, { mac: "b", state: "waiting", why: "no rule", since: ago(9) }, { mac: "c", state: "waiting", since: ago(3) }, node(1)];
-  assert.deepEqual(waitingRows(list).map((r) => [r.key, r.why]), [["c", ""], ["b", "no rule"], ["a", ""]]);
+  const list = [{ mac: "a", state: "off", since: ago(1) }, { mac: "b", state: "waiting", why: "no rule", since: ago(9) }, { mac: "c", state: "waiting", since: ago(3) }, node(1),
+    { mac: "d", state: "off", pool: "web", since: ago(20) }];
+  assert.deepEqual(waitingRows(list).map((r) => [r.key, r.why]), [["c", ""], ["b", "no rule"], ["a", ""], ["d", ""]]);
 });
 
 test("images: the current one, what runs, and the newest", () => {
