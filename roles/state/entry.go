@@ -18,10 +18,10 @@ import (
 //	revision   8  of the commit
 //	changes       each: its bucket and whether it deletes (1 byte), the key and, unless it deletes, the value; both
 //	              after their length as a uvarint
-//	padding       with zeros to entryAlign
+//	padding       with zeros to entryAlign: what disks write as one, so that no entry is written with another one
 const (
 	entryHead  = 4 + 4 + 8 + 8 + 8
-	entryAlign = 8
+	entryAlign = 512
 )
 
 type entry struct {
@@ -34,6 +34,8 @@ type entry struct {
 var journaled = [...]string{leaseBucket, lease6Bucket}
 
 const changeDeletes = 0x80
+
+var padding [entryAlign]byte
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -49,7 +51,7 @@ func isJournaled(batch []Record) bool {
 
 // appendEntry appends the entry of a commit to b, which is empty.
 func appendEntry(b []byte, journal, sequence, revision uint64, batch []Record) []byte {
-	b = append(b, make([]byte, 8)...)
+	b = append(b, padding[:8]...)
 	b = binary.BigEndian.AppendUint64(b, journal)
 	b = binary.BigEndian.AppendUint64(b, sequence)
 	b = binary.BigEndian.AppendUint64(b, revision)
@@ -58,10 +60,7 @@ func appendEntry(b []byte, journal, sequence, revision uint64, batch []Record) [
 	}
 	binary.BigEndian.PutUint32(b[4:], uint32(len(b)-entryHead))
 	binary.BigEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
-	for len(b)%entryAlign != 0 {
-		b = append(b, 0)
-	}
-	return b
+	return append(b, padding[:-len(b)&(entryAlign-1)]...)
 }
 
 func appendChange(b []byte, r *Record) []byte {

@@ -139,13 +139,14 @@ func (j *journal) append(revision uint64, batch []Record) (givenUp bool, err err
 	j.mu.Lock()
 	sequence := j.last + 1
 	j.mu.Unlock()
-	j.buf = appendEntry(j.buf[:0], j.id, sequence, revision, batch)
-	s := j.room(len(j.buf))
+	b := appendEntry(j.buf[:0], j.id, sequence, revision, batch)
+	s := j.room(len(b))
 	if s == nil {
 		return false, errNoRoom
 	}
+	j.buf = b
 	// Nobody else writes, and nobody reads behind end.
-	erased, err := s.write(j.buf)
+	erased, err := s.write(b)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
@@ -154,7 +155,7 @@ func (j *journal) append(revision uint64, batch []Record) (givenUp bool, err err
 		}
 		return !erased, err
 	}
-	s.end += len(j.buf)
+	s.end += len(b)
 	s.last, j.last = sequence, sequence
 	return false, nil
 }

@@ -23,11 +23,11 @@ type segment struct {
 	last uint64 // sequence of the entry before
 }
 
-// blocks is what a segment needs of its file.
+// blocks is what a segment needs of its file. What was written is durable.
 type blocks interface {
 	io.ReaderAt
 	io.WriterAt
-	// Sync makes what was written durable: the data, and not the time of the change.
+	// Sync makes durable what others have written.
 	Sync() error
 	io.Closer
 }
@@ -41,7 +41,9 @@ func segmentPath(path string, i int) string { return fmt.Sprintf("%s.leases.%d",
 
 // openSegment opens an existing segment. The error wraps fs.ErrNotExist also for one that was not made whole.
 func openSegment(path string, size int) (blocks, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	// O_DSYNC makes each write durable before it returns, for three quarters of the CPU of a write and an fdatasync; past
+	// the page cache (O_DIRECT) it would not be less.
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_DSYNC, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -86,17 +88,9 @@ func writeZeros(path string, size int) error {
 // write makes b durable at the end of the segment. After an error, erased tells whether it is certain that nobody
 // will ever read it.
 func (s *segment) write(b []byte) (erased bool, err error) {
-	_, err = s.f.WriteAt(b, int64(s.end))
-	if err == nil {
-		err = s.f.Sync()
-	}
-	if err == nil {
+	if _, err = s.f.WriteAt(b, int64(s.end)); err == nil {
 		return false, nil
 	}
-	var none [entryHead]byte
-	_, undo := s.f.WriteAt(none[:], int64(s.end))
-	if undo == nil {
-		undo = s.f.Sync()
-	}
+	_, undo := s.f.WriteAt(make([]byte, entryHead), int64(s.end))
 	return undo == nil, err
 }

@@ -153,17 +153,19 @@ func (d *dhcpBench) measure(b *testing.B, kind string) *dhcpRow {
 // size compares few leases with many, and starts with many.
 func (d *dhcpBench) size(b *testing.B) {
 	dir := b.TempDir()
-	var few, lot time.Duration
-	cost := func(s *dhcpServer, l *load) time.Duration {
+	var few, lot, heap float64
+	cost := func(s *dhcpServer, l *load) float64 {
 		before := s.cpu()
-		res := l.closed(b.Context(), peakWindow, 20_000, 30*time.Second)
-		return (s.cpu() - before) / time.Duration(max(res.acked, 1))
+		res := l.closed(b.Context(), peakWindow, 20_000, time.Minute)
+		return float64(s.cpu()-before) / float64(max(res.acked, 1)) / 1000
 	}
 	d.with(b, "muster", dir, largeRange, func(s *dhcpServer, l *load) {
 		l.closed(b.Context(), peakWindow, 1000, time.Minute)
+		before := s.heap(b)
 		few = cost(s, l)
-		l.closed(b.Context(), peakWindow, many-21_000, 5*time.Minute)
+		l.closed(b.Context(), peakWindow, many-41_000, 5*time.Minute)
 		lot = cost(s, l)
+		heap = (s.heap(b) - before) / (many - 1000)
 	})
 	start := time.Now()
 	s, err := startDHCP(d.wire, "muster", dir, largeRange, d.bin)
@@ -172,10 +174,11 @@ func (d *dhcpBench) size(b *testing.B) {
 	}
 	took := time.Since(start)
 	s.stop()
-	fmt.Printf("muster   CPU of an exchange: %v with 1,000 leases, %v with 200,000 (%+.0f %%)\n", few, lot, 100*(float64(lot)/float64(few)-1))
-	fmt.Printf("muster   starts with 200,000 leases in %v\n", took.Round(time.Millisecond))
-	b.ReportMetric(float64(lot)/float64(few), "large/small")
-	_ = start
+	fmt.Printf("muster   CPU of an exchange: %.0f µs with 1,000 leases, %.0f µs with 200,000 (%+.0f %%)\n", few, lot, 100*(lot/few-1))
+	fmt.Printf("muster   %.0f bytes of heap a lease, starts with 200,000 in %v\n", heap, took.Round(time.Millisecond))
+	b.ReportMetric(lot/few, "large/small")
+	b.ReportMetric(heap, "heap-B/lease")
+	b.ReportMetric(took.Seconds(), "start-s")
 }
 
 func (d *dhcpBench) print(b *testing.B, kinds []string, rows map[string]*dhcpRow) {

@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 )
 
@@ -45,6 +49,7 @@ func (w *cable) close() {
 // dhcpServer is a DHCP server under load.
 type dhcpServer struct {
 	cmd *exec.Cmd
+	dir string
 	log bytes.Buffer
 }
 
@@ -88,7 +93,7 @@ images: {nfs: {server: external, address: %s}}
 api: {socket: %s/muster.sock}
 `, dir, pool, serverAddr, dir)), "serve"}
 	}
-	s := &dhcpServer{cmd: exec.Command("ip", append([]string{"netns", "exec", w.servers}, args...)...)}
+	s := &dhcpServer{dir: dir, cmd: exec.Command("ip", append([]string{"netns", "exec", w.servers}, args...)...)}
 	s.cmd.Env = append(os.Environ(), "KEA_PIDFILE_DIR="+dir, "KEA_LOCKFILE_DIR="+dir, "KEA_DHCP_DATA_DIR="+dir)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -120,6 +125,35 @@ func (s *dhcpServer) cpu() time.Duration {
 	user, _ := strconv.Atoi(f[11])
 	system, _ := strconv.Atoi(f[12])
 	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+// heap is what of Muster's memory was in use when it last collected garbage, in bytes: by default the next collection
+// is at twice of that.
+func (s *dhcpServer) heap(tb testing.TB) float64 {
+	tb.Helper()
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.dir, "muster.sock"))
+	}}}
+	resp, err := client.Get("http://muster/metrics")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "go_memstats_next_gc_bytes "); ok {
+			next, err := strconv.ParseFloat(strings.TrimSpace(v), 64)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			return next / 2
+		}
+	}
+	tb.Fatal("the metrics have no go_memstats_next_gc_bytes")
+	return 0
 }
 
 // perfdhcp runs ISC's generator and gives ACKs per second and the part of the exchanges that failed.
