@@ -128,6 +128,7 @@ func firmwareCases() []goldenCase {
 		{name: "rpi-discover", in: discover(rpi, rpiROM)},
 		{name: "rpi-uefi", in: discover(rpi, uefiX64, arch(11), class("PXEClient:Arch:00011:UNDI:003000"))},
 		{name: "uboot-discover", in: discover(m, uboot)},
+		{name: "uboot-old", in: discover(m, uboot, arch(0x100))},
 	}
 }
 

@@ -52,12 +52,12 @@ var quirks = []quirk{
 		story: "The ROM of the Pi 2 and 3, and the bootloader of the Pi 4 and 5, say that they are an x86 BIOS. They take an answer only " +
 			"if its option 43 has a PXE boot menu with the words Raspberry Pi Boot, and load from the server in option 66 rather than " +
 			"from siaddr; the ROM asks for bootcode.bin whatever file it is told. UEFI for the Pi has the same MAC and says what it is.",
-		source: "raspberrypi.com/documentation, network boot; github.com/raspberrypi/firmware issues 670, 764, 801, 1928; rpi-eeprom issues 87, 182",
+		source: "raspberrypi.com/documentation, network boot; github.com/raspberrypi/firmware issues 670, 764, 801, 1928; rpi-eeprom issues 87, 182; documentation, DHCP_OPTION97",
 		class:  "PXEClient", archs: []uint16{0, archRPi},
 		makers: [][3]byte{{0xb8, 0x27, 0xeb}, {0xdc, 0xa6, 0x32}, {0xe4, 0x5f, 0x01}, {0xd8, 0x3a, 0xdd}, {0x2c, 0xcf, 0x67}, {0x28, 0xcd, 0xc1}},
 		// The bootloader's option 97 starts with the four characters RPi4 or RPi5, which read as a UUID are these.
 		boards: []string{"34695052-", "35695052-"},
-		arch:   ptr(archRPi), vendor: rpiMenu, unasked: []dhcpv4.OptionCode{dhcpv4.OptionTFTPServerName},
+		arch:   new(archRPi), vendor: rpiMenu, unasked: []dhcpv4.OptionCode{dhcpv4.OptionTFTPServerName},
 	},
 	{
 		name: "UEFI beside another DHCP server",
@@ -67,6 +67,18 @@ var quirks = []quirk{
 			"tianocore/edk2, NetworkPkg/UefiPxeBcDxe/PxeBcDhcp4.c, PxeBcParseDhcp4Packet",
 		class: "PXEClient", archs: []uint16{2, 6, 7, 8, 9, 10, 11, 25, 27, 29, 33, 34, 37, 39},
 		proxy: true, undirected: true,
+	},
+	{
+		name:   "U-Boot for arm64, of before IANA's numbers",
+		story:  "It says 0x100, which nobody registered, for 32 bits and 64; its vendor class tells them apart.",
+		source: "u-boot, include/config_distro_defaults.h, where it set CONFIG_BOOTP_PXE_CLIENTARCH",
+		class:  "U-Boot.armv8", archs: []uint16{0x100}, arch: new(uint16(22)), boots: true, plain: true,
+	},
+	{
+		name:   "U-Boot for 32-bit ARM, of before IANA's numbers",
+		story:  "As the one for arm64.",
+		source: "u-boot, include/config_distro_defaults.h, where it set CONFIG_BOOTP_PXE_CLIENTARCH",
+		class:  "U-Boot.armv7", archs: []uint16{0x100}, arch: new(uint16(21)), boots: true, plain: true,
 	},
 	{
 		name: "U-Boot",
@@ -79,8 +91,6 @@ var quirks = []quirk{
 
 // archRPi is the Raspberry Pi's bootloader in IANA's registry; it says 0 where it has no IPv6.
 const archRPi uint16 = 41
-
-func ptr[T any](v T) *T { return &v }
 
 // rpiMenu is option 43 as dnsmasq makes it for these: PXE_DISCOVERY_CONTROL (6) without broadcast and multicast,
 // PXE_MENU_PROMPT (10) at once, and PXE_BOOT_MENU (9) with one item of type 0.

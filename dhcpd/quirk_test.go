@@ -31,6 +31,8 @@ func TestQuirks(t *testing.T) {
 		{"UEFI on port 4011", Request{VendorClass: "PXEClient", Archs: []uint16{7}, pxe: true}, true, ""},
 		{"iPXE on UEFI", Request{VendorClass: "PXEClient", Archs: []uint16{7}, IPXE: true}, true, ""},
 		{"U-Boot", Request{VendorClass: "U-Boot.armv8", Archs: []uint16{22}}, false, "U-Boot"},
+		{"old U-Boot", Request{VendorClass: "U-Boot.armv8", Archs: []uint16{0x100}}, false, "U-Boot for arm64, of before IANA's numbers"},
+		{"old U-Boot, 32 bits", Request{VendorClass: "U-Boot.armv7", Archs: []uint16{0x100}}, false, "U-Boot for 32-bit ARM, of before IANA's numbers"},
 		{"Linux on a Pi", Request{VendorClass: "dhcpcd-9.4.1:Linux-6.1.21-v8+:aarch64:BCM2835", MAC: pi(1)}, false, ""},
 	} {
 		got := ""
