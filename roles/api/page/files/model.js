@@ -156,10 +156,11 @@ export function timeline(boot) {
   const rows = events.map((e) => {
     const at = ms(e.time), took = at - before;
     before = at;
-    return { key: String(e.seq), at: "+" + ((at - began) / 1000).toFixed(1) + "s", took, step: clean(e.step), bad: Boolean(e.error), text: clean([e.message, e.error].filter(Boolean).join(": ")) };
+    // What happens after it was ready is no part of the way there.
+    return { key: String(e.seq), after: ms(boot.ended) > 0 && at > ms(boot.ended), at: "+" + ((at - began) / 1000).toFixed(1) + "s", took, step: clean(e.step), bad: Boolean(e.error), text: clean([e.message, e.error].filter(Boolean).join(": ")) };
   });
-  const slowest = Math.max(0, ...rows.map((r) => r.took));
-  for (const r of rows) r.slow = r.took === slowest && slowest > 5000;
+  const slowest = Math.max(0, ...rows.filter((r) => !r.after).map((r) => r.took));
+  for (const r of rows) r.slow = !r.after && r.took === slowest && slowest > 5000;
   return rows;
 }
 

@@ -130,8 +130,8 @@ export function drawPairs(section, cards) {
 }
 
 const makeHalf = () => h("li", {}, opens("line half-line",
-  part("doing", "span", { class: "state" }), part("name", "strong", { class: "name" }), part("data"), part("heard", "span", { class: "since" }),
-  h("span", { class: "more" }, part("node", "span", { class: "state" }), part("fencing", "span", { class: "state" }), part("disk")),
+  part("doing", "span", { class: "state" }), part("name", "strong", { class: "name" }), part("heard", "span", { class: "since" }),
+  h("span", { class: "more" }, part("data"), part("node", "span", { class: "state" }), part("fencing", "span", { class: "state" }), part("disk")),
   h("span", { class: "sync" }, part("sync", "progress", { max: "100", "aria-label": "how far the data are in sync" }), " ", part("syncText")),
   part("notes", "span", { class: "more" })));
 
@@ -139,6 +139,7 @@ function updateHalf(li, half, p) {
   sign(p.doing, half.doing);
   text(p.name, half.name);
   text(p.data, [half.data, half.link].filter(Boolean).join(", "));
+  show(p.data, !half.silent);
   since(p.heard, half.heard);
   sign(p.node, half.state);
   sign(p.fencing, { sign: half.fencingTone === "good" ? "✓" : half.fencingTone === "bad" ? "✕" : "·", word: "fencing " + half.fencing, tone: half.fencingTone });
@@ -190,7 +191,7 @@ export function drawImages(section, rows, all) {
 // drawEvents shows the latest events, the newest on top.
 export function drawEvents(section, events, filter, onlyErrors, now) {
   const rows = events.map((e) => eventRow(e, now)).filter((r) => (!onlyErrors || r.bad) && hit(r.hay, filter)).reverse();
-  const make = () => h("li", {}, opens("event", part("at", "time"), part("who", "strong"), part("step"), part("text")));
+  const make = () => h("li", {}, opens("event", part("at", "time"), part("who", "strong"), h("span", { class: "said" }, part("step"), " ", part("text"))));
   keyed(section.querySelector(".events"), rows, make, (li, r, p) => {
     tone(li.firstChild, r.bad ? "bad" : "plain");
     text(p.at, r.at);

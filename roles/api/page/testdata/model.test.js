@@ -93,8 +93,9 @@ test("a rollout counts what is done, or what is back", () => {
 
 test("a timeline has times since the begin, and what took longest", () => {
   const boot = { id: 3, started: ago(60), ended: ago(20), ready: true, step: "ready", image: "web:7", events: [
-    { seq: 1, time: ago(59), step: "discover" }, { seq: 2, time: ago(30), step: "kernel", message: "came" }, { seq: 3, time: ago(20), step: "root", error: "no server" }] };
-  assert.deepEqual(timeline(boot).map((r) => [r.at, r.slow, r.bad, r.text]), [["+1.0s", false, false, ""], ["+30.0s", true, false, "came"], ["+40.0s", false, true, "no server"]]);
+    { seq: 1, time: ago(59), step: "discover" }, { seq: 2, time: ago(30), step: "kernel", message: "came" }, { seq: 3, time: ago(20), step: "root", error: "no server" },
+    { seq: 4, time: ago(-60), step: "health", error: "died" }] };
+  assert.deepEqual(timeline(boot).map((r) => [r.at, r.slow, r.bad, r.text]), [["+1.0s", false, false, ""], ["+30.0s", true, false, "came"], ["+40.0s", false, true, "no server"], ["+120.0s", false, true, "died"]]);
   assert.equal(bootTitle(boot, now).text, "boot 3: ready after 40.0s, web:7");
   assert.equal(bootTitle({ id: 4, started: ago(5), step: "kernel" }, now).text, "boot 4: goes on, at kernel for 5s");
 });

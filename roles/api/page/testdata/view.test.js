@@ -96,7 +96,7 @@ test("a new event touches no other", () => {
   const was = s.querySelectorAll(".event")[0];
   count.made = 0;
   drawEvents(s, [...list, { seq: 100, time: ago(1), mac: "m", step: "fail", error: "no" }], "", false, now);
-  assert.equal(count.made, 6); // the line and its parts
+  assert.equal(count.made, 7); // the line and its parts
   assert.equal(s.querySelectorAll(".event")[1], was);
   drawEvents(s, [...list, { seq: 100, time: ago(1), mac: "m", step: "fail", error: "no" }], "", true, now);
   assert.equal(s.querySelectorAll(".event").length, 1);
