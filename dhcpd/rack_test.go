@@ -97,6 +97,7 @@ func (m *machine) start(args ...string) (p *os.Process, stop func()) {
 	cmd := m.command(args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = time.Second // for what it left behind
 	if err := cmd.Start(); err != nil {
 		m.Fatal(err)
 	}
