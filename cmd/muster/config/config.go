@@ -119,6 +119,25 @@ type TFTPD struct {
 	Listen string `mapstructure:"listen"`
 	// IPXE is the directory of the iPXE boot programs. Default /usr/lib/ipxe, of Debian's package ipxe.
 	IPXE string `mapstructure:"ipxe"`
+	// Blksize is the largest block in bytes (RFC 2348), 8 to 65464. Zero means as large as fits one packet of the
+	// path; a larger one is sent in fragments.
+	Blksize int `mapstructure:"blksize"`
+	// SinglePort has all packets sent from the port in Listen, for machines behind a NAT or a firewall. False means
+	// a port for each transfer, as RFC 1350 has it.
+	SinglePort bool `mapstructure:"singleport"`
+	// Quirks are for firmware that cannot do what it says; the first whose MAC fits counts. Empty means none.
+	Quirks []TFTPQuirk `mapstructure:"quirks"`
+}
+
+// TFTPQuirk is how some machines are served by TFTP.
+type TFTPQuirk struct {
+	// MAC is how the machines' addresses begin, lower case: "00:a0:b0" for a vendor, or a whole address. Required.
+	MAC string `mapstructure:"mac"`
+	// Blksize and Window are the largest, in bytes and blocks; a window of 1 means none. Zero means as for all.
+	Blksize int `mapstructure:"blksize"`
+	Window  int `mapstructure:"window"`
+	// Rollover is the block number after 65,535: 0 or 1. Zero is what most firmware wants.
+	Rollover int `mapstructure:"rollover"`
 }
 
 // HTTPBoot configures the HTTP boot server.

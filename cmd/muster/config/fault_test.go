@@ -92,6 +92,13 @@ line 12: dhcpd.subnets[5].subnet: fd00::/64: machines boot over IPv4 only
 line 13: dhcpd.subnets[6].subnet: 10.5.0.0/31: want a network of /8 to /30
 line 14: dhcpd.subnets[7].range: not given: the addresses for machines without a slot, first-last, in 10.6.0.0/24
 line 15: dhcpd.subnets[8].range: 10.8.0.1-10.8.0.9 contains the router, 10.8.0.1`},
+		{"tftp", minimal + `tftpd: {blksize: 70000, quirks: [{mac: "00:A0"}, {mac: "00:a0:b0", window: 65, blksize: 4, rollover: 2}]}
+`, `
+line 4: tftpd.blksize: 70000 is no block size (want 8 to 65464 bytes)
+line 4: tftpd.quirks[0].mac: "00:A0" is not how a MAC address begins (want the form 00:a0:b0, in lower case)
+line 4: tftpd.quirks[1].blksize: 4 is no block size (want 8 to 65464 bytes)
+line 4: tftpd.quirks[1].window: 65 is no window (want 1 to 64 blocks)
+line 4: tftpd.quirks[1].rollover: block 2 does not follow 65,535 anywhere (want 0 or 1)`},
 		{"the rest", minimal + `data: muster
 tftpd: {listen: 69}
 httpboot: {listen: ":65536"}
@@ -135,7 +142,7 @@ not YAML: there is a second document after a line with ---; put everything into 
 line 1: want the keys data, library, dhcpd, tftpd, httpboot, images, api, state, log, power, not a list`},
 		{"merge", minimal + "x: &x {listen: a}\ntftpd: {<<: *x}\n", `
 line 4: x: unknown key; there are data, library, dhcpd, tftpd, httpboot, images, api, state, log, power
-line 5: tftpd.<<: unknown key; there are listen, ipxe`},
+line 5: tftpd.<<: unknown key; there are listen, ipxe, blksize, singleport, quirks`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse([]byte(tt.file))

@@ -49,6 +49,7 @@ func (c *Config) faults(line func(string) int) []*Fault {
 	k.subnets6(c.DHCPD.Subnets6)
 	k.listen("tftpd.listen", c.TFTPD.Listen)
 	k.dir("tftpd.ipxe", c.TFTPD.IPXE)
+	k.tftp(c.TFTPD)
 	k.listen("httpboot.listen", c.HTTPBoot.Listen)
 	k.listen("httpboot.secure", c.HTTPBoot.Secure)
 	k.apart("httpboot.secure", c.HTTPBoot.Secure, "httpboot.listen", c.HTTPBoot.Listen)

@@ -220,7 +220,10 @@ func (s *server) assemble() error {
 		Answer: func(mac lease.MAC) bool { return s.firmware.runs(mac, time.Now()) }, Links: advertised(s.Config),
 		Log: s.log.With("service", "radv"), Metrics: s.metrics,
 	}
-	s.tftp = &tftpd.Server{FS: s.programs, Observe: s.sawTFTP, Log: s.log.With("service", "tftpd"), Metrics: s.metrics}
+	s.tftp = &tftpd.Server{
+		FS: s.programs, For: s.tftpFiles(), MaxBlksize: s.Config.TFTPD.Blksize, Quirks: s.quirks,
+		Observe: s.sawTFTP, Log: s.log.With("service", "tftpd"), Metrics: s.metrics,
+	}
 	s.http = &httpboot.Server{
 		Director: &director{server: s}, Images: bootFiles{s.catalog}, NBP: s.programs, Files: files.FS(),
 		Observe: s.sawHTTP, Log: s.log.With("service", "httpboot"), Metrics: s.metrics,
@@ -262,6 +265,7 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer tftp.Close()
+	tftp.SinglePort = s.Config.TFTPD.SinglePort
 	web, err := s.http.Listen(s.Config.HTTPBoot.Listen)
 	if err != nil {
 		return err

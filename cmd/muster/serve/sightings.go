@@ -2,9 +2,12 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"path"
+	"strings"
 	"time"
 
 	"muster/dhcpd"
@@ -92,12 +95,65 @@ func factsOf(r *dhcpd.Request) roles.Facts {
 	return f
 }
 
-// sawTFTP records a boot program's download.
+// sawTFTP records what a machine loaded by TFTP, or could not.
 func (s *server) sawTFTP(t tftpd.Transfer) {
-	if t.Err != nil {
-		return // firmware aborts on purpose, to learn a size; what really failed shows as silence
+	mac, ok := s.holderOf(t.Remote.Addr())
+	if !ok {
+		return
 	}
-	s.sawNBP(t.Remote.Addr(), fmt.Sprintf("%s by TFTP, %s in %s", t.File, bytesText(t.Bytes), t.Duration.Round(time.Millisecond)))
+	sight, ok := tftpSighting(t)
+	if !ok {
+		return
+	}
+	sight.MAC, sight.Time = mac, time.Now()
+	if sight.Step == roles.StepInitrd && sight.Error == "" {
+		s.firmware.left(lease.MAC(mac))
+	}
+	s.seen(sight)
+}
+
+// tftpSighting is a transfer as an event, if it is one.
+func tftpSighting(t tftpd.Transfer) (sight roles.Sighting, ok bool) {
+	sight.Step = roles.StepNBP
+	switch path.Base(t.File) {
+	case images.KernelFile:
+		sight.Step = roles.StepKernel
+	case images.InitrdFile:
+		sight.Step = roles.StepInitrd
+	}
+	text := fmt.Sprintf("%s by TFTP, %s in %s", t.File, bytesText(t.Bytes), t.Duration.Round(time.Millisecond))
+	if t.Retransmissions > 0 {
+		text += fmt.Sprintf(", %d packets sent again", t.Retransmissions)
+	}
+	switch {
+	case t.Err == nil:
+		sight.Message = text
+	case errors.Is(t.Err, tftpd.ErrAborted), errors.Is(t.Err, tftpd.ErrSuperseded):
+		return sight, false // firmware aborts on purpose, to learn a size
+	case errors.Is(t.Err, fs.ErrNotExist):
+		// Loaders look for files by many names.
+		sight.Message = fmt.Sprintf("%s is asked for by TFTP, and not there", clip(t.File))
+	default:
+		sight.Error = clip(text + ": " + t.Err.Error())
+	}
+	return sight, true
+}
+
+// quirks are what muster.yaml says of a machine's firmware.
+func (s *server) quirks(peer tftpd.Peer, _ string) (q tftpd.Quirks) {
+	if len(s.Config.TFTPD.Quirks) == 0 {
+		return q
+	}
+	mac, ok := s.holderOf(peer.Remote.Addr())
+	if !ok {
+		return q
+	}
+	for _, c := range s.Config.TFTPD.Quirks {
+		if strings.HasPrefix(mac.String(), c.MAC) {
+			return tftpd.Quirks{MaxBlksize: c.Blksize, MaxWindow: c.Window, Rollover: uint16(c.Rollover)}
+		}
+	}
+	return q
 }
 
 func (s *server) sawNBP(from netip.Addr, message string) {
