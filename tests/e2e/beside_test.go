@@ -19,7 +19,7 @@ import (
 func TestBootBesideDHCP(t *testing.T) {
 	s := newSite(t)
 	s.stop()
-	leases := s.otherDHCP()
+	leases := s.otherDHCP("")
 	text := configYAML(filepath.Join(s.dir, "data"), s.socket, filepath.Join(s.dir, "lab.sock"))
 	text = strings.Replace(text, "dhcpd:\n", "dhcpd:\n  mode: proxy\n", 1)
 	write(t, filepath.Join(s.dir, "muster.yaml"), strings.Replace(text, "range: 10.77.0.100-10.77.0.199, ", "", 1))
@@ -68,6 +68,32 @@ func TestBootBesideDHCP(t *testing.T) {
 	}
 }
 
+// TestBootWithoutDHCP boots a machine where Muster has no part in DHCP: the other server is told what docs/dhcp.md says.
+func TestBootWithoutDHCP(t *testing.T) {
+	b, err := os.ReadFile("../../docs/dhcp.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, conf, found := strings.Cut(string(b), "```text\n# dnsmasq")
+	conf, _, ends := strings.Cut(conf, "```")
+	if !found || !ends {
+		t.Fatal("docs/dhcp.md does not say what dnsmasq is told")
+	}
+	s := newSite(t)
+	s.stop()
+	s.otherDHCP("# dnsmasq" + conf)
+	text := configYAML(filepath.Join(s.dir, "data"), s.socket, filepath.Join(s.dir, "lab.sock"))
+	write(t, filepath.Join(s.dir, "muster.yaml"), strings.Replace(text, "dhcpd:\n", "dhcpd:\n  mode: off\n", 1))
+	s.start()
+	const want = "dhcpd.mode is off: this server answers no DHCP; on br0, 10.77.0.9 sends machines here, for snponly.efi"
+	if said, _ := s.try("doctor"); !strings.Contains(said, want) { // it may find other things
+		t.Errorf("doctor does not say %q:\n%s", want, said)
+	}
+	m := s.powerOn(rack.MachineSpec{Firmware: rack.UEFI})
+	n := s.waitReady(m.MAC().String(), "ntp-01")
+	s.report(n.Slot, m)
+}
+
 // servesBeside waits until a machine serves at its slot's address, and checks that iPXE had one of the other server.
 func (s *site) servesBeside(m *rack.Machine, slot string) roles.Node {
 	s.t.Helper()
@@ -81,8 +107,8 @@ func (s *site) servesBeside(m *rack.Machine, slot string) roles.Node {
 }
 
 // otherDHCP runs dnsmasq in a network namespace of its own, plugged into the rack's switch, at 10.77.0.9. It says nothing
-// about booting. The file that it keeps its leases in is returned.
-func (s *site) otherDHCP() (leases string) {
+// about booting but what conf has. The file that it keeps its leases in is returned.
+func (s *site) otherDHCP(conf string) (leases string) {
 	s.t.Helper()
 	if _, err := exec.LookPath("dnsmasq"); err != nil {
 		s.t.Skip("needs dnsmasq")
@@ -92,9 +118,11 @@ func (s *site) otherDHCP() (leases string) {
 	s.inside("ip", "link", "set", "other0", "master", rack.BridgeName, "up")
 	s.inside("ip", "-n", "other", "addr", "add", "10.77.0.9/24", "dev", "eth0")
 	s.inside("ip", "-n", "other", "link", "set", "eth0", "up")
+	file := filepath.Join(s.dir, "other.conf")
+	write(s.t, file, conf)
 	leases = filepath.Join(s.dir, "other.leases")
 	out := s.background("ip", "netns", "exec", "other", "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--log-dhcp",
-		"--conf-file=/dev/null", "--port=0", "--user=root", "--interface=eth0", "--bind-interfaces", "--dhcp-range=10.77.0.120,10.77.0.180,1h",
+		"--conf-file="+file, "--port=0", "--user=root", "--interface=eth0", "--bind-interfaces", "--dhcp-range=10.77.0.120,10.77.0.180,1h",
 		"--dhcp-option=option:router,10.77.0.1", "--pid-file="+filepath.Join(s.dir, "other.pid"), "--dhcp-leasefile="+leases)
 	for end := time.Now().Add(time.Minute); !strings.Contains(out.String(), "sockets bound exclusively"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -107,7 +135,7 @@ func (s *site) otherDHCP() (leases string) {
 // TestAnotherDHCP: what a server does that gives no addresses, beside one that does, and what it says about that.
 func TestAnotherDHCP(t *testing.T) {
 	s := newBare(t, nil)
-	s.otherDHCP()
+	s.otherDHCP("")
 	mode := func(name string) {
 		s.configure(func(yaml string) string { return strings.Replace(yaml, "dhcpd:\n", "dhcpd:\n  mode: "+name+"\n", 1) })
 		s.start()
