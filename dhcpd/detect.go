@@ -53,7 +53,11 @@ func detect(ctx context.Context, iface string, promiscuous bool) ([]Offer, error
 	if err != nil {
 		return nil, err
 	}
-	conn, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, nil)
+	filter, err := repliesOnly()
+	if err != nil {
+		return nil, fmt.Errorf("dhcpd: detect: %w", err)
+	}
+	conn, err := packet.Listen(ifi, packet.Datagram, unix.ETH_P_IP, filter)
 	if err != nil {
 		return nil, explain(iface, clientPort, err)
 	}
