@@ -18,7 +18,7 @@ const (
 	tftpSize = 30 << 20
 	// tftpRounds: the servers take turns, so that a machine that is busy for a while is so for all; the median counts.
 	tftpRounds = 3
-	tftpTime   = 2 * time.Second
+	tftpTime   = 1500 * time.Millisecond
 )
 
 // tftpCase is a column of the table.
