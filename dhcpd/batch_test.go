@@ -194,14 +194,20 @@ func TestGarbage(t *testing.T) {
 // count reads muster_dhcpd_drops_total for a reason.
 func count(t *testing.T, reg *prometheus.Registry, reason string) float64 {
 	t.Helper()
+	return metric(t, reg, "muster_dhcpd_drops_total", reason)
+}
+
+// metric reads a counter or gauge with one label.
+func metric(t *testing.T, reg *prometheus.Registry, name, label string) float64 {
+	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if f.GetName() == "muster_dhcpd_drops_total" && m.GetLabel()[0].GetValue() == reason {
-				return m.GetCounter().GetValue()
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}
@@ -211,7 +217,7 @@ func count(t *testing.T, reg *prometheus.Registry, reason string) float64 {
 // BenchmarkExchange is a whole DISCOVER, OFFER, REQUEST, ACK of a new machine, without sockets and disk.
 func BenchmarkExchange(b *testing.B) {
 	f := newFixture(nil)
-	f.Observe = nil
+	f.Observe, f.Server.Newcomers = nil, Newcomers{Rate: -1, Total: -1}
 	f.Subnets[0].Prefix = netip.MustParsePrefix("10.0.0.0/8")
 	f.Subnets[0].Range = Range{ip("10.128.0.1"), ip("10.255.255.254")}
 	pxe := []dhcpv4.Modifier{option(dhcpv4.OptionClassIdentifier, []byte("PXEClient:Arch:00007:UNDI:003016")...),

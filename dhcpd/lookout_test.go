@@ -45,7 +45,7 @@ func TestLookout(t *testing.T) {
 		if len(o) != 1 || o[0].Server != rogue.Server || o[0].Interface != "eth1" || o[0].Offer != rogue || time.Since(o[0].Last) > l.Every {
 			t.Errorf("found %+v", o)
 		}
-		if n := others(t, reg); n != 1 {
+		if n := metric(t, reg, "muster_dhcpd_other_servers", "eth1"); n != 1 {
 			t.Errorf("counted %v", n)
 		}
 		there.Store(false)
@@ -57,7 +57,7 @@ func TestLookout(t *testing.T) {
 		if o := l.Others(); len(o) != 0 {
 			t.Errorf("not forgotten: %+v", o)
 		}
-		if n := others(t, reg); n != 0 {
+		if n := metric(t, reg, "muster_dhcpd_other_servers", "eth1"); n != 0 {
 			t.Errorf("counted %v", n)
 		}
 		cancel()
@@ -68,23 +68,6 @@ func TestLookout(t *testing.T) {
 			t.Errorf("log:\n%s", &log)
 		}
 	})
-}
-
-// others reads muster_dhcpd_other_servers of all interfaces.
-func others(t *testing.T, reg *prometheus.Registry) (n float64) {
-	t.Helper()
-	families, err := reg.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == "muster_dhcpd_other_servers" {
-				n += m.GetGauge().GetValue()
-			}
-		}
-	}
-	return n
 }
 
 // TestLookoutHears: who never looks still hears what machines choose, in bounds.

@@ -171,9 +171,8 @@ func (p *prober) probe(ctx context.Context, wire arpWire, batch []candidate) err
 	for _, c := range batch {
 		who[c.addr] = lease.MAC{}
 	}
-	p.asked.Lock()
-	p.asked.who = who
-	p.asked.Unlock()
+	p.ask(who)
+	defer p.ask(nil)
 	for range probeTimes {
 		for _, c := range batch {
 			if err := wire.ask(c.addr); err != nil {
@@ -184,11 +183,16 @@ func (p *prober) probe(ctx context.Context, wire arpWire, batch []candidate) err
 			return context.Cause(ctx)
 		}
 	}
-	p.asked.Lock()
-	p.asked.who = nil
-	p.asked.Unlock()
+	p.ask(nil)
 	p.file(context.WithoutCancel(ctx), batch, who)
 	return nil
+}
+
+// ask has answers noted in who; nil forgets them.
+func (p *prober) ask(who map[netip.Addr]lease.MAC) {
+	p.asked.Lock()
+	defer p.asked.Unlock()
+	p.asked.who = who
 }
 
 // file puts the addresses of batch where they belong: in stock, or in quarantine.
@@ -277,7 +281,7 @@ func (p *prober) heard(a netip.Addr, mac lease.MAC, aboutTo bool) {
 	}
 	told := !leased || now.Sub(p.conflicts[a]) < quarantineTime
 	if !told {
-		if len(p.conflicts) >= maxConflicts {
+		if len(p.conflicts) >= maxRemembered {
 			clear(p.conflicts)
 		}
 		p.conflicts[a] = now
@@ -289,5 +293,5 @@ func (p *prober) heard(a netip.Addr, mac lease.MAC, aboutTo bool) {
 	}
 }
 
-// maxConflicts bounds what is remembered of them.
-const maxConflicts = 1024
+// maxRemembered bounds the conflicts that were told, and the machines that wait.
+const maxRemembered = 1024

@@ -57,7 +57,7 @@ func (p *prober) await(subnets []*Subnet, m lease.MAC) bool {
 		}
 	}
 	if waits {
-		if len(p.waiting) >= maxConflicts {
+		if len(p.waiting) >= maxRemembered {
 			clear(p.waiting)
 		}
 		p.waiting[m] = struct{}{}
