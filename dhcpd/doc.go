@@ -17,6 +17,8 @@
 // Where the operator wants it, machines get classless static routes (RFC 3442), an address in two packets (RFC 4039) or
 // by BOOTP (RFC 951, 1534), and relays name the link (RFC 3527) and stand for the server (RFC 5107).
 //
+// With Probe it looks by ARP (RFC 5227) for machines that use its addresses; a Lookout finds other servers on the segment.
+//
 // Machines that nobody knows are limited by Newcomers, so that made-up MACs cost the known ones nothing.
 //
 // The package knows no policy: which machine gets which address, name or boot file is asked of a Policy. It

@@ -35,6 +35,7 @@ type prober struct {
 
 	// Of the embedded Server's mu:
 	working bool // while it is not, addresses are offered unseen
+	sound   bool // it has done so since it began anew
 	stocks  map[*Subnet]*stock
 
 	asked struct {
@@ -62,7 +63,7 @@ func newProber(s *Server, name string) *prober {
 
 // run probes until ctx ends. Where it cannot, it says so once, and tries again.
 func (p *prober) run(ctx context.Context, open func(iface string) (arpWire, error)) {
-	for ctx.Err() == nil {
+	for first := true; ctx.Err() == nil; first = false {
 		wire, err := open(p.name)
 		if err == nil {
 			err = p.watch(ctx, wire)
@@ -71,9 +72,12 @@ func (p *prober) run(ctx context.Context, open func(iface string) (arpWire, erro
 			return
 		}
 		p.mu.Lock()
-		p.working = false
-		p.complain("probe "+p.name, "cannot look for addresses that are in use; they are offered unseen", "interface", p.name, "err", err)
+		worked := p.sound
+		p.working, p.sound = false, false
 		p.mu.Unlock()
+		if worked || first {
+			p.log().Warn("dhcpd: cannot look for addresses that are in use; they are offered unseen until it goes again", "interface", p.name, "err", err)
+		}
 		sleep(ctx, reopenTime)
 	}
 }
@@ -200,6 +204,7 @@ func (p *prober) file(ctx context.Context, batch []candidate, who map[netip.Addr
 	now := p.now()
 	var taken []Event
 	p.mu.Lock()
+	p.sound = true
 	for _, c := range batch {
 		s := p.stocks[c.subnet]
 		if l, ok := p.Leases.ByAddr(c.addr); p.offers.taken(c.addr, lease.MAC{}) || ok && l.Active(now) {
