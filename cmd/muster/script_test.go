@@ -267,15 +267,30 @@ func (w *world) healthy() error {
 		for _, p := range pools {
 			booting += p.Booting
 		}
-		if booting == 0 {
-			return nil
+		tested, err := w.fencingTested()
+		if err != nil || booting == 0 && tested {
+			return err
 		}
 		select {
 		case <-w.reg.Watch(rev):
+		case <-time.After(time.Millisecond): // that fencing was tested is no revision
 		case <-ctx.Done():
 			return fmt.Errorf("%d nodes still boot", booting)
 		}
 	}
+}
+
+// fencingTested reports whether the power of every half was tried, which the reconciler does beside its checks.
+func (w *world) fencingTested() (bool, error) {
+	all, err := w.reg.Pairs()
+	for _, v := range all {
+		for _, h := range v.Halves {
+			if !h.Node.IsZero() && h.FencingAt.IsZero() {
+				return false, err
+			}
+		}
+	}
+	return true, err
 }
 
 // deadSwitch is a driver that does not reach its machines.
