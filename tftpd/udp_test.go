@@ -1,6 +1,7 @@
 package tftpd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -264,5 +265,49 @@ func TestBroadcastIgnored(t *testing.T) {
 		if tr := ended.next(t); tr.Err != nil || tr.Local.String() != "10.77.0.9" {
 			t.Errorf("observed %+v", tr)
 		}
+	}
+}
+
+// TestStopUDP: a transfer that waits for its client ends with the server, and the client is told.
+func TestStopUDP(t *testing.T) {
+	conn, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- one(100_000).Serve(ctx, conn) }()
+	c := rawUDP(t, "127.0.0.1:0")
+	_, from := ask(t, c, conn.Addr(), rrq())
+	if got, _ := ask(t, c, from, []byte{0, opAck, 0, 1}); got != "DATA 2 512" {
+		t.Fatalf("got %q", got)
+	}
+	cancel()
+	for got := ""; got != "ERROR 0 server is stopping"; {
+		got, _ = next(t, c)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+}
+
+// TestRetransmissionUDP: the poller's alarms ring: a block that is not acknowledged comes again, and again.
+func TestRetransmissionUDP(t *testing.T) {
+	addr, ended := start(t, one(600), "127.0.0.1:0")
+	c := rawUDP(t, "127.0.0.1:0")
+	_, from := ask(t, c, addr, rrq())
+	if got, _ := ask(t, c, from, []byte{0, opAck, 0, 1}); got != "DATA 2 88" {
+		t.Fatalf("got %q", got)
+	}
+	for range 2 {
+		if got, _ := next(t, c); got != "DATA 2 88" {
+			t.Fatalf("got %q", got)
+		}
+	}
+	if _, err := c.WriteToUDPAddrPort([]byte{0, opAck, 0, 2}, from); err != nil {
+		t.Fatal(err)
+	}
+	if tr := ended.next(t); tr.Err != nil || tr.Retransmissions < 2 {
+		t.Errorf("observed %+v", tr)
 	}
 }
