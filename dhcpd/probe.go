@@ -247,7 +247,11 @@ func (p *prober) quarantine(ctx context.Context, taken []Event, now time.Time) {
 // conflict tells everybody of an address that is in use by a machine that it does not belong to.
 func (p *prober) conflict(e Event, msg string) {
 	p.metrics.conflicts.Inc()
-	p.log().Warn("dhcpd: "+msg, "address", e.Addr, "by", e.Other, "mac", e.MAC, "interface", e.Interface)
+	args := []any{"address", e.Addr, "by", e.Other, "interface", e.Interface}
+	if e.MAC != (lease.MAC{}) {
+		args = append(args, "mac", e.MAC)
+	}
+	p.log().Warn("dhcpd: "+msg, args...)
 	if p.Observe != nil {
 		p.Observe(e)
 	}
