@@ -32,7 +32,7 @@ type goldenCase struct {
 
 // GoldenCases plays all of them.
 func GoldenCases(t *testing.T) (out []GoldenCase) {
-	for _, c := range slices.Concat(stateCases(), firmwareCases(), archCases(), proxyCases()) {
+	for _, c := range slices.Concat(stateCases(), firmwareCases(), archCases(), proxyCases(), rfcCases()) {
 		out = append(out, GoldenCase{c.name, c.play(t)})
 	}
 	return out

@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -17,18 +18,17 @@ func (w *writer) overload(limit int) bool {
 	const marker = 3 // option 52
 	over := w.end - w.start + marker + 1 - limit
 	areas := [...]area{{field: h[atFile:atCookie], bit: 1}, {field: h[atSNAME:atFile], bit: 2}}
-	var main, last []byte
+	var options [][]byte
 	for rest := h[headerSize : w.end-w.start]; len(rest) > 0; {
 		n := 2 + int(rest[1])
-		o := rest[:n]
-		rest = rest[n:]
-		switch {
-		case o[0] == dhcpv4.OptionRelayAgentInformation.Code():
-			last = append(last, o...)
-		case over > 0 && !slices.Contains(first, o[0]) && (areas[0].take(o) || areas[1].take(o)):
-			over -= n
-		default:
-			main = append(main, o...)
+		options, rest = append(options, bytes.Clone(rest[:n])), rest[n:]
+	}
+	for _, keep := range [...][]uint8{slices.Concat(stay, vital), stay} {
+		for i, o := range options {
+			if over > 0 && o != nil && !slices.Contains(keep, o[0]) && (areas[0].take(o) || areas[1].take(o)) {
+				over -= len(o)
+				options[i] = nil
+			}
 		}
 	}
 	if over > 0 {
@@ -41,11 +41,28 @@ func (w *writer) overload(limit int) bool {
 			bits |= a.bit
 		}
 	}
-	w.b = append(append(w.b[:w.start+headerSize], main...), dhcpv4.OptionOptionOverload.Code(), 1, bits)
-	w.b = append(w.b, last...)
+	w.b = w.b[:w.start+headerSize]
+	for _, o := range options {
+		if o != nil && o[0] == dhcpv4.OptionRelayAgentInformation.Code() && bits != 0 {
+			w.put(dhcpv4.OptionOptionOverload, bits)
+			bits = 0
+		}
+		w.b = append(w.b, o...)
+	}
+	if bits != 0 {
+		w.put(dhcpv4.OptionOptionOverload, bits)
+	}
 	w.finish()
 	return true
 }
+
+// Options that stay where they are: those that come first, and relay agent information, which is the last (RFC 3046
+// §2.1); and those that a client which reads no overload had better have.
+var (
+	stay  = append(slices.Clone(first), dhcpv4.OptionRelayAgentInformation.Code())
+	vital = []uint8{dhcpv4.OptionSubnetMask.Code(), dhcpv4.OptionRouter.Code(), dhcpv4.OptionDomainNameServer.Code(),
+		dhcpv4.OptionClasslessStaticRoute.Code(), dhcpv4.OptionBootfileName.Code()}
+)
 
 // area is a field that options can go into.
 type area struct {

@@ -85,8 +85,8 @@ func (n *Subnet) check() error {
 			fault("%s", why)
 		}
 	}
-	if n.Lease < 0 || n.Lease > 0 && n.Lease < time.Minute {
-		fault("a lease of %s is too short (the least is 1m)", n.Lease)
+	if n.Lease < 0 || n.Lease > 0 && n.Lease < 10*time.Second {
+		fault("a lease of %s is too short (the least is 10s)", n.Lease)
 	}
 	return errors.Join(faults...)
 }
