@@ -87,7 +87,7 @@ func numberedLease(n int) lease.Lease {
 }
 
 // TestKill kills a process that commits, at random moments, and looks for all that it acknowledged. (The
-// page cache survives a kill: that a commit reaches the disk is bbolt's fsync, which no test here covers.)
+// page cache survives a kill: that a commit reaches the disk is bbolt's fsync and the journal's O_DSYNC, which no test here covers.)
 func TestKill(t *testing.T) {
 	const rounds = 40
 	path := filepath.Join(t.TempDir(), "state.db")

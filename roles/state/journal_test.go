@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // smallSegment is full after a few commits.
@@ -289,6 +290,18 @@ func TestCleanStop(t *testing.T) {
 	h.kill()
 	h.open(h.path)
 	h.check()
+}
+
+// TestJournalSyncs: no test can see whether a write has reached the disk, but this one sees that it was asked for.
+func TestJournalSyncs(t *testing.T) {
+	h := newHeld(t)
+	h.lease("a", "1")
+	for i, s := range h.journal.segs {
+		flags, err := unix.FcntlInt(s.f.(blockFile).Fd(), unix.F_GETFL, 0)
+		if err != nil || flags&unix.O_DSYNC == 0 {
+			t.Errorf("segment %d has flags %#x, %v: its writes are not durable", i, flags, err)
+		}
+	}
 }
 
 // TestJournalFull: entries that are not folded are never written over.
