@@ -1,6 +1,7 @@
 package dhcpd
 
 import (
+	"errors"
 	"net"
 	"os"
 	"runtime"
@@ -20,7 +21,7 @@ type udp struct {
 
 	yielded time.Time // when receive let the runtime schedule it anew
 
-	mu     sync.Mutex // held by who uses the descriptors, so that close does not take them away
+	mu     sync.Mutex // held by the one reader, who also sends, so that close does not take the descriptors away
 	closed bool
 }
 
@@ -37,8 +38,9 @@ func newUDP(c *net.UDPConn) (*udp, error) {
 	}
 	u := &udp{fd: -1, wake: -1}
 	var failed error
-	if err := rc.Control(func(fd uintptr) { u.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) }); err != nil || failed != nil {
-		return nil, os.NewSyscallError("dup", failed)
+	err = rc.Control(func(fd uintptr) { u.fd, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(err, os.NewSyscallError("dup", failed)); err != nil {
+		return nil, err
 	}
 	if u.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		_ = unix.Close(u.fd)
