@@ -78,7 +78,7 @@ func (d *round) discover(r *Request, h Host) answer {
 
 // full is the silence for a machine that no address is left for, or none is known to be free yet.
 func (d *round) full(r *Request) answer {
-	if p := d.prober(r); p != nil && p.await(r.subnets, r.MAC) {
+	if p := d.prober(r); p != nil && p.await(r.subnets, r.MAC, d.now) {
 		return silence(r, dropProbing)
 	}
 	d.complain("full "+r.Subnet.Prefix.String(), "no address is left for a machine: make the range larger or the lease shorter",

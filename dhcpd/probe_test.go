@@ -186,6 +186,10 @@ func TestProbeIsNotBelieved(t *testing.T) {
 		if n := f.Leases.Active(rackNet.Range.First, rackNet.Range.Last, time.Now()) - 1; n > rackNet.Range.size()/4 {
 			t.Errorf("%d addresses are in quarantine", n)
 		}
+		for i := range 100 {
+			f.exchange(discover(mac(100 + i)))
+		}
+		f.none(discover(mac(300)), dropFull)
 	})
 }
 

@@ -47,11 +47,11 @@ func (p *prober) take(d *round, n *Subnet, m lease.MAC) netip.Addr {
 }
 
 // await notes that the machine m waits for addresses to be probed. It reports false if there is none to probe.
-func (p *prober) await(subnets []*Subnet, m lease.MAC) bool {
+func (p *prober) await(subnets []*Subnet, m lease.MAC, now time.Time) bool {
 	p.wake()
 	waits := false
 	for _, n := range subnets {
-		if s := p.stocks[n]; s != nil && !s.none {
+		if s := p.of(n, now); s != nil && !s.none {
 			s.want++
 			waits = true
 		}
