@@ -43,6 +43,8 @@ type sender struct {
 	// sent more than once, so that late ACKs of it may still come in.
 	asked, leftovers bool
 	lossy            bool // this window did not arrive whole
+	// doubled says that blocks were sent again before the client asked, and no window has arrived whole since.
+	doubled bool
 
 	// bytes that were acknowledged; retransmissions counts packets that were sent more than once.
 	bytes           int64
@@ -99,6 +101,11 @@ func (s *sender) advance(now time.Time) {
 	case err != nil:
 		s.Fail(err)
 		return
+	}
+	// What the client has twice it may acknowledge twice, in the middle of the next window. If new blocks were sent
+	// along with repeated ones, that would go on for ever, and everything be sent twice.
+	if again := int(s.fresh - min(s.fresh, s.next)); s.doubled && again > 0 && again < n {
+		n, last = again, false
 	}
 	s.packets, s.last = s.packets[:n], last
 	for i := range n {
@@ -167,12 +174,12 @@ func (s *sender) Expire(now time.Time) {
 	case t.due(now):
 		t.again(now, min(2*t.wait, s.maxWait))
 		s.lost()
-		s.asked = false
+		s.asked, s.doubled = false, true
 		s.transmit(now)
 	case t.early(now):
 		t.sendings++
 		s.lost()
-		s.asked = false
+		s.asked, s.doubled = false, true
 		s.transmit(now)
 	}
 }
@@ -192,9 +199,10 @@ func (s *sender) Receive(now time.Time, p []byte) {
 	if !ok || s.done || s.hungry {
 		return
 	}
-	for i := range s.sent {
-		if block == s.wire(s.next+uint64(i)) {
-			s.acknowledged(now, i+1)
+	// What was sent the first time counts, even if the second is not there yet.
+	for i := range min(uint64(len(s.packets)), s.fresh-s.next) {
+		if block == s.wire(s.next+i) {
+			s.acknowledged(now, int(i)+1)
 			return
 		}
 	}
@@ -225,6 +233,7 @@ func (s *sender) acknowledged(now time.Time, n int) {
 		return
 	}
 	if clean {
+		s.doubled = false
 		s.pace.whole()
 	} else if n < len(s.packets) {
 		s.lost()

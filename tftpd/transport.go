@@ -79,22 +79,32 @@ type Datagram [2][]byte
 // Len is the packet's size in bytes.
 func (d Datagram) Len() int { return len(d[0]) + len(d[1]) }
 
+// fed gives what e waits for when it has been fed, or that it is done: also when ctx has ended, with the cause.
+func fed(ctx context.Context, e Exchange) State {
+	for {
+		st := e.State()
+		switch {
+		case st.Done:
+			return st
+		case ctx.Err() != nil:
+			return State{Done: true, Err: context.Cause(ctx)}
+		case !st.Hungry:
+			return st
+		}
+		e.Feed()
+		e.Resume(time.Now())
+	}
+}
+
 // pump runs an exchange whose packets come through a channel.
 func pump(ctx context.Context, e Exchange, in <-chan []byte) error {
 	e.Begin(time.Now())
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		st := e.State()
-		switch {
-		case st.Done:
+		st := fed(ctx, e)
+		if st.Done {
 			return st.Err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case st.Hungry:
-			e.Feed()
-			e.Resume(time.Now())
-			continue
 		}
 		timer.Reset(time.Until(st.Deadline))
 		select {

@@ -113,16 +113,8 @@ func (f *udpFlow) Run(ctx context.Context, e Exchange) error {
 	e.Begin(time.Now())
 	f.exchange = e
 	for {
-		st := e.State()
-		switch {
-		case st.Done:
+		if st := fed(ctx, e); st.Done {
 			return st.Err
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case st.Hungry:
-			e.Feed()
-			e.Resume(time.Now())
-			continue
 		}
 		f.ended = make(chan struct{})
 		if err := f.poller.add(f); err != nil {

@@ -100,11 +100,8 @@ api: {socket: %s/muster.sock}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		out, _ := exec.Command("ip", "netns", "exec", w.servers, "ss", "-Hulpn", "sport = :67").Output()
-		if len(out) > 0 {
-			return s, nil
-		}
+	if listens(w.servers, 67) {
+		return s, nil
 	}
 	s.stop()
 	return nil, fmt.Errorf("%s does not listen: %s", kind, &s.log)

@@ -2,7 +2,10 @@ package bench
 
 import (
 	"errors"
+	"fmt"
+	"os/exec"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netns"
 )
@@ -25,4 +28,15 @@ func inside(namespace string, f func() error) error {
 		return err
 	}
 	return errors.Join(f(), netns.Set(here))
+}
+
+// listens waits until a UDP port is open in the named namespace, for a minute at most.
+func listens(namespace string, port int) bool {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		out, _ := exec.Command("ip", "netns", "exec", namespace, "ss", "-Hulpn", fmt.Sprintf("sport = :%d", port)).Output()
+		if len(out) > 0 {
+			return true
+		}
+	}
+	return false
 }

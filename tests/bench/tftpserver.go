@@ -57,11 +57,8 @@ api: {socket: %s/muster.sock}
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		out, _ := exec.Command("ip", "netns", "exec", w.servers, "ss", "-Hulpn", "sport = :69").Output()
-		if len(out) > 0 {
-			return s, nil
-		}
+	if listens(w.servers, 69) {
+		return s, nil
 	}
 	s.stop()
 	return nil, fmt.Errorf("%s does not listen: %s", kind, &s.log)
