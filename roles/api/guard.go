@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"muster/roles/api/page"
 )
@@ -24,6 +25,7 @@ func (s *Server) guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// A browser shall not guess that what a machine said is a page.
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		limit(w, time.Now())
 		err := cross.Check(r)
 		if err != nil {
 			err = fmt.Errorf("%v: %w", err, fs.ErrPermission)
@@ -36,8 +38,23 @@ func (s *Server) guard(h http.Handler) http.Handler {
 			writeError(w, err)
 			return
 		}
+		if !open[r.URL.Path] {
+			limit(w, time.Time{})
+		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// limit gives a stranger's request a time to send its body and one to take its answer: without, maxConns of them that do
+// neither would keep everybody out. From zero takes the limits away; streams and archives last.
+func limit(w http.ResponseWriter, from time.Time) {
+	read, write := from, from
+	if !from.IsZero() {
+		read, write = from.Add(bodyTimeout), from.Add(writeWait)
+	}
+	c := http.NewResponseController(w)
+	// A writer without deadlines (a test's recorder) has nobody who is slow.
+	_, _ = c.SetReadDeadline(read), c.SetWriteDeadline(write)
 }
 
 func checkToken(r *http.Request, token string) error {
