@@ -1,5 +1,5 @@
 // What is wrong, in the order in which somebody should look at it.
-import { longBoot, nameOf, recent } from "./model.js";
+import { fresh, longBoot, nameOf, recent } from "./model.js";
 import { clean, count, ms, some } from "./text.js";
 
 const loud = { bad: 0, warn: 1, info: 2 };
@@ -7,11 +7,16 @@ const loud = { bad: 0, warn: 1, info: 2 };
 const flood = 3;
 
 // alerts gives what is wrong: level (bad, warn, info), what it is about, a sentence, and the node or section it is at.
-// rack has what the API said: pools, nodes, pairs, rollouts, findings; a part that has not come yet is empty.
-export function alerts(rack, now) {
-  const out = [...pairAlerts(rack.pairs), ...poolAlerts(rack.pools, rack.pairs), ...failed(rack.nodes), ...slow(rack.nodes, now),
-    ...rolloutAlerts(rack.rollouts, now), ...findings(rack.findings), ...idle(rack.nodes)];
+// rack has what the API said: pools, nodes, pairs, rollouts, findings; a part that has not come yet is empty. faults says by
+// name why a part cannot be read: nobody may take it for good.
+export function alerts(rack, now, faults = []) {
+  const out = [...unread(faults), ...pairAlerts(rack.pairs), ...poolAlerts(rack.pools, rack.pairs), ...failed(rack.nodes), ...slow(rack.nodes, now),
+    ...rolloutAlerts(rack.rollouts, now), ...findings(rack.findings, now), ...idle(rack.nodes)];
   return out.sort((a, b) => loud[a.level] - loud[b.level]);
+}
+
+function unread(faults) {
+  return [...faults].map(([name, why]) => ({ key: "fault/" + name, level: "warn", what: name, text: `cannot be read, what is shown of it may be old: ${clean(why)}` }));
 }
 
 function pairAlerts(pairs) {
@@ -66,9 +71,10 @@ function rolloutAlerts(rollouts, now) {
   }));
 }
 
-function findings(list) {
-  return list.filter((f) => f.status !== "ok").map((f, i) => ({
-    key: `doctor/${f.check}/${i}`, level: f.status === "fail" ? "bad" : "warn", what: clean(f.check),
+// findings are what the doctor found, at f.at; nobody has looked since, so they are not held against the server for ever.
+function findings(list, now) {
+  return list.filter((f) => f.status !== "ok" && now - f.at < fresh).map((f, i) => ({
+    key: `doctor/${f.check}/${i}`, level: f.status === "fail" ? "bad" : "warn", what: clean(f.check), since: f.at,
     text: clean(f.detail) + (f.fix ? ". What to do: " + clean(f.fix) : ""),
   }));
 }

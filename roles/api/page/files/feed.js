@@ -22,7 +22,8 @@ export class Refused extends Error {
 }
 
 // Feed keeps data as new as the server has it. env gives fetch, now (ms) and sleep (ms, wakes early with the signal).
-// on.data(name, value), on.events(list, all), on.contact({ok, since, why}) and on.login(why) tell what comes.
+// on.data(name, value), on.events(list, all), on.contact({ok, since, why}) and on.login(why) tell what comes; on.fault(name,
+// why) that one of the data, or "events", is not as new as the rest, and with "" that it is again.
 export class Feed {
   constructor(env, on) {
     this.env = env;
@@ -55,6 +56,7 @@ export class Feed {
   resume() {
     if (this.running) return;
     this.running = new AbortController();
+    this.fed = 0; // what the stream of before the pause gave is no measure for the next one
     for (const r of Object.values(this.reads)) { r.dirty = true; r.busy = false; r.at = -Infinity; }
     this.follow(this.running.signal);
   }
@@ -97,6 +99,7 @@ export class Feed {
     if (Math.abs(skew - this.skew) > 1500) this.skew = Math.abs(skew) > 1500 ? skew : 0;
     if (this.lost) {
       this.lost = null;
+      for (const r of Object.values(this.reads)) if (r.dirty) r.at = -Infinity;
       this.on.contact({ ok: true, since: 0, why: "" });
     }
   }
@@ -119,11 +122,12 @@ export class Feed {
         this.soil();
         const { value: reader } = await this.request("/v1/events?follow=1&after=" + (list.at(-1)?.seq ?? 0), { signal: cut.signal, stream: true });
         tries = 0;
+        this.fed = this.heard;
         await this.lines(reader);
-        if (!signal.aborted) this.lose("the server ended the connection");
+        if (!signal.aborted) this.fall("the server ended the connection");
       } catch (err) {
         if (signal.aborted || this.refused(err)) return;
-        this.lose(err instanceof Refused ? err.message : "the server does not answer");
+        this.fall(err instanceof Refused ? err.message : "the server does not answer");
       } finally {
         signal.removeEventListener("abort", end);
         cut.abort(); // what was not read to its end
@@ -132,13 +136,21 @@ export class Feed {
     }
   }
 
+  // fall says that no events come. The next read that is answered ends the loss of contact, but not that.
+  fall(why) {
+    this.on.fault("events", why);
+    this.lose(why);
+  }
+
   // lines gives every line of a stream as an event.
   async lines(reader) {
     const text = new TextDecoder();
-    let rest = "";
+    let rest = "", first = true;
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
+      if (first) this.on.fault("events", "");
+      first = false;
       this.hear();
       this.fed = this.heard;
       const lines = (rest + text.decode(value, { stream: true })).split("\n");
@@ -177,13 +189,16 @@ export class Feed {
       const { status, etag, value } = await this.request(sources[name].path, { signal, headers: r.etag ? { "If-None-Match": r.etag } : {} });
       if (status !== 304) {
         r.etag = etag;
-        this.on.data(name, value, "");
+        this.on.data(name, value);
+        this.on.fault(name, "");
       }
     } catch (err) {
       if (signal.aborted || this.refused(err)) return;
       r.dirty = true;
-      if (err instanceof Refused) this.on.data(name, null, err.message);
-      else this.lose("the server does not answer");
+      r.etag = ""; // the next answer shall be a whole one, which ends the fault
+      this.on.fault(name, err instanceof Refused ? err.message : "the server does not answer");
+      // Who has answered something else meanwhile is there.
+      if (!(err instanceof Refused) && this.heard <= r.at) this.lose("the server does not answer");
     } finally {
       r.took = this.env.now() - r.at;
       r.busy = false;

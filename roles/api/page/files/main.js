@@ -11,7 +11,8 @@ import { drawAlerts, drawEvents, drawImages, drawPairs, drawPools, drawRollouts,
 const $ = (id) => document.getElementById(id);
 const rack = { pools: [], nodes: [], pairs: [], rollouts: [], images: [], findings: [] };
 const known = new Set(), faults = new Map(), changed = new Set();
-let events = [], byMac = new Map(), contact = { ok: true, since: 0, why: "" }, opened = Date.now(), frame = 0, version = "";
+let events = [], byMac = new Map(), contact = { ok: true, since: 0, why: "" }, opened = Date.now(), frame = 0;
+let version = "", updated = false, unsure = false; // the server's, whether it has changed, and whether that could not be asked
 
 // The token is this tab's: sessionStorage is gone when the tab is. Where the browser keeps none, memory does.
 const key = "muster-token";
@@ -31,16 +32,18 @@ const feed = new Feed({
     signal.addEventListener("abort", end);
   }),
 }, {
-  data(name, value, fault) {
-    if (fault) faults.set(name, fault);
-    else {
-      faults.delete(name);
-      rack[name] = value;
-      known.add(name);
-      if (name === "nodes") byMac = new Map(value.map((n) => [n.mac, n]));
-      $("rack").hidden = false;
-    }
+  data(name, value) {
+    rack[name] = value;
+    known.add(name);
+    if (name === "nodes") byMac = new Map(value.map((n) => [n.mac, n]));
+    $("rack").hidden = false;
     dirty(name);
+  },
+  fault(name, why) {
+    if ((faults.get(name) ?? "") === why) return;
+    if (why) faults.set(name, why);
+    else faults.delete(name);
+    dirty("faults");
   },
   events(list, all) {
     events = (all ? list : events.concat(list)).slice(-eventsKept);
@@ -54,11 +57,11 @@ const feed = new Feed({
   login,
 });
 
-const node = new NodeView($("node"), { feed, node: (mac) => byMac.get(mac), pools: () => rack.pools, pairs: () => rack.pairs });
+const node = new NodeView($("node"), { feed, node: (mac) => byMac.get(mac), known: () => known.has("nodes"), pools: () => rack.pools, pairs: () => rack.pairs });
 
 // sections draw what the page has, each from some of the data.
 const sections = [
-  { of: ["pools", "nodes", "pairs", "rollouts", "findings"], draw: (v) => drawAlerts($("alerts"), v.list, v.ready) },
+  { of: ["pools", "nodes", "pairs", "rollouts", "findings", "faults", "contact"], draw: (v) => drawAlerts($("alerts"), v.list, v.ready) },
   { of: ["nodes"], draw: (v) => drawWaiting($("waiting"), waitingRows(rack.nodes), v.filter) },
   { of: ["pairs"], draw: (v) => drawPairs($("pairs"), pairCards(rack.pairs, v.now)) },
   { of: ["pools", "nodes"], draw: (v) => drawPools($("pools"), poolCards(rack.pools, rack.nodes), v.filter) },
@@ -75,8 +78,8 @@ function dirty(...names) {
 
 function draw() {
   frame = 0;
-  const now = feed.now(), ready = known.has("pools") && known.has("nodes");
-  const v = { now, ready, filter: $("filter").value.trim(), list: alerts(rack, now) };
+  const now = feed.now(), ready = ["pools", "nodes", "pairs", "rollouts"].every((name) => known.has(name) || faults.has(name));
+  const v = { now, ready, filter: $("filter").value.trim(), list: alerts(rack, now, contact.ok ? faults : []) };
   for (const s of sections) if (s.of.some((name) => changed.has(name))) s.draw(v);
   changed.clear();
   node.draw();
@@ -92,9 +95,9 @@ function head(v) {
   text($("verdict"), (stale ? "was: " : "") + v.sign + " " + v.text);
   tone($("verdict"), stale ? "dim" : v.tone);
   document.title = (stale ? "NO CONTACT" : v.sign + " " + v.text) + " – Muster";
-  tone($("contact"), stale ? "bad" : "good");
+  tone($("contact"), stale ? "bad" : faults.size ? "warn" : "good");
   const from = contact.since || opened, said = [...faults].map(([name, why]) => `${name} cannot be read: ${clean(why)}`).join("; ");
-  text($("contact"), stale ? "✕ no contact" : known.size ? "● live" : "… connecting");
+  text($("contact"), stale ? "✕ no contact" : !known.size ? "… connecting" : faults.size ? "! not all is live" : "● live");
   // By this machine's clock: the server's is not heard.
   text($("banner"), stale ? `No contact with the server for ${coarse(Date.now() - from)} (${clean(contact.why)}). ` +
     (contact.since ? `What you see is from ${stamp(new Date(from + feed.skew).toISOString())}. ` : "") + "It is tried again all the time." : said);
@@ -116,14 +119,21 @@ function ages() {
 async function who() {
   try {
     const v = await feed.json("/v1/version");
-    // A server that was updated has another page; it is not taken out of somebody's hands.
-    if (version && version !== v.version && !$("node").open) location.reload();
+    unsure = false;
+    if (version && version !== v.version) updated = true;
     version ||= v.version;
+    renew();
     text($("server"), `${location.host} · ${clean(v.version)} · runs since ${stamp(v.started)} · times are UTC`);
   } catch (err) {
     if (feed.refused(err)) return false;
-  } // what else went wrong shows with the next request
+    unsure = true; // what went wrong shows with the next request
+  }
   return true;
+}
+
+// renew takes the page of a server that was updated; it is not taken out of somebody's hands.
+function renew() {
+  if (updated && !$("node").open) location.reload();
 }
 
 // login asks for the token; why says what was wrong with the last one.
@@ -177,7 +187,9 @@ async function examine() {
   $("examine").disabled = true;
   text($("examined"), "It looks around …");
   try {
-    rack.findings = await feed.json("/v1/doctor", { wait: 90e3 });
+    const list = await feed.json("/v1/doctor", { wait: 90e3 });
+    if (!$("login").hidden) throw new Error("signed out"); // nobody may see it any more
+    rack.findings = list.map((f) => ({ ...f, at: feed.now() }));
     const bad = rack.findings.filter((f) => f.status !== "ok").length;
     text($("examined"), `${rack.findings.length} checks, ${bad ? bad + " with a finding" : "all good"}, at ${clock(new Date(feed.now()).toISOString(), feed.now())}`);
   } catch (err) {
@@ -232,6 +244,11 @@ setInterval(() => {
   if (hidden && Date.now() - hidden > 60e3) feed.stop();
   feed.tick();
 }, 1000);
-setInterval(() => { if (!document.hidden && $("login").hidden) dirty(); }, 5000);
+setInterval(() => {
+  if (document.hidden || !$("login").hidden) return;
+  dirty();
+  renew();
+  if (unsure && contact.ok) who();
+}, 5000);
 
 enter(kept.get());

@@ -18,6 +18,8 @@ export function stateOf(state) {
 const longBoot = 15 * 60e3;
 // recent is how long the end of a rollout stays among what is wrong.
 const recent = 24 * 3600e3;
+// fresh is how long what the doctor found does.
+const fresh = 3600e3;
 
 // nameOf is what people call a node.
 export const nameOf = (n) => clean(n.name || n.slot || n.mac);
@@ -172,4 +174,4 @@ export function bootTitle(b, now) {
   return { text: `boot ${b.id}: ${how}` + (b.image ? ", " + clean(b.image) : ""), tone: !end ? "busy" : b.ready ? "good" : "bad", at: ms(b.started) };
 }
 
-export { longBoot, recent };
+export { fresh, longBoot, recent };

@@ -3,7 +3,7 @@ import { h, keyed, part, show, sign, since, text, tone } from "./dom.js";
 import { bootTitle, machine, nameOf, stateOf, timeline } from "./model.js";
 import { clean, ms, stamp } from "./text.js";
 
-// NodeView is the dialog. o.feed makes its requests; o.node(mac) gives the node, o.pools() the pools and o.pairs() the
+// NodeView is the dialog. o.feed makes its requests; o.node(mac) gives the node, o.known() whether the nodes were read, o.pools() the pools and o.pairs() the
 // pairs, as the page has them.
 export class NodeView {
   constructor(dialog, o) {
@@ -36,6 +36,7 @@ export class NodeView {
     this.idle();
     text(this.outcome, "");
     keyed(this.list, [], null, null);
+    this.fault = "";
     if (!this.dialog.open) this.dialog.showModal();
     this.draw();
     this.load();
@@ -78,16 +79,28 @@ export class NodeView {
       text(this.why, n.restart ? "is asked to restart: " + clean(n.restart) : clean(n.why));
       keyed(this.facts, facts(n), () => h("div", {}, part("name", "dt"), part("text", "dd")), (_, f, p) => { text(p.name, f.name); text(p.text, f.text); });
       if (!this.asking) this.drawActions(n);
-    }
+    } else this.drawNone();
     show(this.why, this.why.textContent !== "");
     this.drawBoots(now);
+  }
+
+  // drawNone takes away what was shown of another machine, or of this one when it was known: no button is left that would
+  // do something to it.
+  drawNone() {
+    sign(this.state, this.o.known() ? { sign: "✕", word: "not known, or not any more", tone: "bad" } : { sign: "…", word: "reading", tone: "dim" });
+    since(this.since, 0);
+    text(this.why, "");
+    keyed(this.facts, [], null, null);
+    this.idle();
+    this.actions.replaceChildren();
   }
 
   drawBoots(now) {
     const none = this.fault ? "The boots cannot be read: " + clean(this.fault) : this.boots ? "It has not booted here yet." : "Reading …";
     const rows = (this.boots ?? []).map((b) => ({ key: String(b.id), boot: b }));
     const latest = rows[0]?.key;
-    keyed(this.list, rows.length ? rows : [{ key: "none" }], (r) => r.boot ?
+    if (this.fault || !rows.length) rows.unshift({ key: "none" }); // what is known of before stays, but is not all
+    keyed(this.list, rows, (r) => r.boot ?
       h("details", { class: "boot", open: r.key === latest }, h("summary", {}, part("title"), " ", part("since")), part("events", "ol", { class: "timeline" })) : h("p", { class: "dim" }),
     (el, r, p) => {
       if (!r.boot) return text(el, none);

@@ -8,19 +8,20 @@ const start = Date.parse("2026-03-01T08:00:00Z");
 // World is a server, its network and a clock, in memory.
 class World {
   constructor() {
-    Object.assign(this, { time: start, up: true, token: "s3cret", asked: [], streams: [], sleeps: [], seq: 1, etag: '"1"', fail: "", skew: 0, said: { data: [], events: [], contact: [], login: [] } });
+    Object.assign(this, { time: start, up: true, token: "s3cret", asked: [], streams: [], sleeps: [], seq: 1, etag: '"1"', fail: "", skew: 0, faults: {}, said: { data: [], events: [], contact: [], login: [] } });
     const say = (name) => (...a) => this.said[name].push(a.length > 1 ? a : a[0]);
     this.feed = new Feed({
       now: () => this.time, timeout: () => 0, clear: () => {}, sleep: (after) => new Promise((done) => this.sleeps.push({ after, done })),
       fetch: async (path, o) => this.answer(path, o),
-    }, { data: say("data"), events: say("events"), contact: say("contact"), login: say("login") });
+    }, { data: say("data"), events: say("events"), contact: say("contact"), login: say("login"), fault: (name, why) => { this.faults[name] = why; } });
   }
   answer(path, o) {
-    if (!this.up) throw new TypeError("network");
+    if (!this.up || o.signal.aborted) throw new TypeError("network");
     this.asked.push({ path, ...o });
     const headers = { get: (name) => ({ Date: new Date(this.time + this.skew).toUTCString(), ETag: this.etag })[name] };
     const say = (status, value, body) => ({ status, headers, body, json: async () => value });
     if (this.token && o.headers.Authorization !== "Bearer " + this.token) return say(401, { error: "wrong token" });
+    if (this.hang === path) return new Promise((_, no) => { this.hung = no; });
     if (this.fail && path === this.fail) return say(500, { error: "no space left" });
     if (path.includes("follow=1")) {
       const s = {};
@@ -151,11 +152,60 @@ test("a read that fails is told, does not hide the others, and is tried again", 
   const w = new World();
   w.fail = "/v1/images";
   await w.begin();
-  assert.deepEqual(w.said.data.at(-1), ["images", null, "no space left"]);
+  assert.equal(w.faults.images, "no space left");
   assert.deepEqual(w.said.contact, []);
   w.fail = "";
   await w.at(6);
-  assert.deepEqual(w.said.data.at(-1).slice(0, 2), ["images", ["/v1/images"]]);
+  assert.deepEqual(w.said.data.at(-1), ["images", ["/v1/images"]]);
+  assert.equal(w.faults.images, "");
+});
+
+test("a fault ends with the next good answer, though nothing has changed meanwhile", async () => {
+  const w = await new World().begin();
+  w.fail = "/v1/nodes";
+  await w.at(20);
+  assert.equal(w.faults.nodes, "no space left");
+  w.fail = "";
+  await w.at(22);
+  assert.equal(w.faults.nodes, "");
+});
+
+test("events that do not come are told, though everything else is answered", async () => {
+  const w = await new World().begin();
+  w.streams[0].give("\n");
+  await settle();
+  assert.equal(w.faults.events, "");
+  w.fail = "/v1/events?last=100";
+  w.streams[0].end();
+  await settle();
+  w.sleeps.shift().done();
+  await settle();
+  await w.at(5);
+  assert.equal(w.said.contact.at(-1).ok, true);
+  assert.equal(w.faults.events, "no space left");
+  w.fail = "";
+  w.sleeps.shift().done();
+  await settle();
+  w.streams[1].give("\n");
+  await settle();
+  assert.equal(w.faults.events, "");
+});
+
+test("one answer that never comes is told, and is no loss of contact while others come", async () => {
+  const w = await new World().begin();
+  w.hang = "/v1/images";
+  await w.at(31);
+  await w.at(40);
+  w.hung(new Error("aborted"));
+  await settle();
+  assert.equal(w.faults.images, "the server does not answer");
+  assert.deepEqual(w.said.contact, []);
+});
+
+test("a stream that opens and says nothing at all is begun anew, too", async () => {
+  const w = await new World().begin();
+  await w.at(41);
+  assert.equal(w.sleeps.length, 1);
 });
 
 test("ages are by the server's clock", async () => {
@@ -169,6 +219,8 @@ test("ages are by the server's clock", async () => {
 
 test("a pause ends all requests, and what comes after catches up", async () => {
   const w = await new World().begin();
+  w.streams[0].give("\n");
+  await settle();
   w.paths();
   w.feed.stop();
   await settle();
@@ -176,7 +228,9 @@ test("a pause ends all requests, and what comes after catches up", async () => {
   assert.deepEqual(w.paths(), []);
   assert.deepEqual(w.said.contact, []); // nobody lost anything
   w.feed.resume();
+  w.feed.tick();
   await settle();
-  await w.at(61);
   assert.equal(w.paths().length, 7);
+  await w.at(61);
+  assert.deepEqual(w.said.contact, []);
 });

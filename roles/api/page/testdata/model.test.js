@@ -39,7 +39,7 @@ test("what is broken comes before what is a warning, and that before what waits"
   const list = alerts(rack({
     nodes, pools: [pool(nodes.slice(0, 2), { missing: 1 })], pairs: [pair({ state: "degraded", alerts: ["the pair runs on one leg: x"] })],
     rollouts: [{ pool: "web", image: "web:8", state: "failed", why: "web-01: no", started: ago(99), ended: ago(9) }, { pool: "old", image: "a:1", state: "failed", started: ago(2e5), ended: ago(1e5) }],
-    findings: [{ check: "dhcp", status: "warn", detail: "10.0.0.9 answers too", fix: "switch it off" }],
+    findings: [{ at: now, check: "dhcp", status: "warn", detail: "10.0.0.9 answers too", fix: "switch it off" }],
   }), now);
   assert.deepEqual(levels(list), [
     "bad web: none ready, at least 2 should be; 1 machine boots, 1 has failed, 1 missing: switch a machine on, or assign what waits",
@@ -51,6 +51,18 @@ test("what is broken comes before what is a warning, and that before what waits"
     "info waiting: 1 machine waits for a slot",
   ]);
   assert.equal(verdict(list).text, "2 things are broken, 4 warnings");
+});
+
+test("what the doctor found says when, and is not held up for ever", () => {
+  const found = (at) => alerts(rack({ findings: [{ at, check: "dhcp", status: "fail", detail: "no socket" }] }), now);
+  assert.equal(found(now - 60e3)[0].since, now - 60e3);
+  assert.deepEqual(found(now - 3601e3), []);
+});
+
+test("what cannot be read is not well", () => {
+  const list = alerts(rack(), now, new Map([["pairs", "no space left"]]));
+  assert.deepEqual(levels(list), ["warn pairs: cannot be read, what is shown of it may be old: no space left"]);
+  assert.equal(verdict(list).tone, "warn");
 });
 
 test("a pool of failed machines is one alert", () => {

@@ -17,7 +17,7 @@ class World {
       json: async (path) => { this.asked.push(path); if (this.fail) throw this.fail; return this.boots; },
       request: async (path, r) => { this.asked.push([r.method, path, r.body]); if (this.fail) throw this.fail; },
     };
-    this.view = new NodeView(this.dialog, { feed, node: (mac) => mac === this.n.mac ? this.n : undefined, pools: () => [pool([node(1)]), { ...pool([]), name: "mail", missing: 2 }], pairs: () => o.pairs ?? [] });
+    this.view = new NodeView(this.dialog, { feed, node: (mac) => mac === this.n.mac ? this.n : undefined, known: () => true, pools: () => [pool([node(1)]), { ...pool([]), name: "mail", missing: 2 }], pairs: () => o.pairs ?? [] });
   }
   async open() { this.view.open(this.n.mac); await settle(); this.asked.length = 0; return this; }
   buttons() { return this.dialog.querySelector(".actions").querySelectorAll("button").map((b) => b.textContent); }
@@ -63,6 +63,33 @@ test("a click asks, and does nothing; no is where the focus is", async () => {
   w.press("No");
   assert.deepEqual(w.buttons(), ["Restart …", "Power-cycle …"]);
   assert.deepEqual(w.asked, []);
+});
+
+test("a machine that is not known has nothing of the one before, and no button", async () => {
+  const w = await new World(node(1)).open();
+  w.view.open("52:54:00:00:00:99");
+  await settle();
+  assert.deepEqual(w.buttons(), []);
+  assert.match(w.dialog.textContent, /not known, or not any more/);
+  assert.doesNotMatch(w.dialog.textContent, /10\.77\.0\.1|web-01|ready/);
+});
+
+test("a machine that is forgotten while somebody looks is not shown as it was", async () => {
+  const w = await new World(node(1)).open();
+  w.press("Power-cycle");
+  w.n = { ...w.n, mac: "52:54:00:00:00:98" };
+  w.view.draw();
+  assert.deepEqual(w.buttons(), []);
+  assert.match(w.dialog.textContent, /not known, or not any more/);
+});
+
+test("boots that cannot be read again are not taken for the latest", async () => {
+  const w = await new World(node(1)).open();
+  w.fail = Object.assign(new Error("no space left"), { status: 500 });
+  w.n = { ...w.n, state: "failed" };
+  w.clock += 5000;
+  await w.view.load();
+  assert.match(w.dialog.querySelector(".boots").textContent, /^The boots cannot be read: no space left.*boot 4/);
 });
 
 test("yes does it, once", async () => {
