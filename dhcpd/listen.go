@@ -15,7 +15,8 @@ import (
 
 // Listen opens the sockets of the named interfaces: UDP ports 67 and 4011 on each, and packet sockets to reach
 // machines that have no address yet. On an error nothing stays open; it reports every interface that is
-// missing, down, without an IPv4 address, or has another server on it, and wrong subnets.
+// missing, down, without an IPv4 address, or has another server on it, and wrong subnets. Without Proxy it does with a
+// warning, and no port 4011, where another program has that.
 func (s *Server) Listen(interfaces ...string) (*Conn, error) {
 	if err := checkSubnets(s.Subnets); err != nil {
 		return nil, err
@@ -32,10 +33,13 @@ func (s *Server) Listen(interfaces ...string) (*Conn, error) {
 			continue
 		}
 		conn.ports = append(conn.ports, p)
-		if boot, err := open(name, pxePort); err != nil {
-			faults = append(faults, err)
-		} else {
+		switch boot, err := open(name, pxePort); {
+		case err == nil:
 			conn.ports = append(conn.ports, boot)
+		case s.Proxy:
+			faults = append(faults, err)
+		default: // its offers tell machines to ask nobody there
+			s.log().Warn("dhcpd: going on without the boot server's port", "err", err)
 		}
 		if l := p.link(); !s.serves(&l) {
 			s.log().Warn("dhcpd: no address of the interface is in a configured subnet: only relayed requests are answered there",

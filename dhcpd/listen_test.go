@@ -1,8 +1,10 @@
 package dhcpd
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -52,12 +54,22 @@ func TestListenErrors(t *testing.T) {
 		t.Fatalf("after Close: %v", err)
 	}
 	conn.Close()
-	// The boot server's port is needed as well.
+	// The boot server's port is needed beside another DHCP server only.
 	busy, err := net.ListenPacket("udp4", "0.0.0.0:4011")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer busy.Close()
+	var said bytes.Buffer
+	s.Log = slog.New(slog.NewTextHandler(&said, nil))
+	if conn, err = s.Listen("good0"); err != nil {
+		t.Fatalf("it gives addresses, and another program has port 4011: %v", err)
+	}
+	if !strings.Contains(said.String(), "port 4011 on interface good0 is in use") {
+		t.Errorf("it says %q", &said)
+	}
+	conn.Close()
+	s.Proxy = true
 	_, err = s.Listen("good0")
 	check(t, err, []string{"port 4011 on interface good0 is in use"}, syscall.EADDRINUSE)
 	s.Subnets = nil
