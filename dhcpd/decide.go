@@ -72,7 +72,9 @@ func (d *round) discover(r *Request, h Host) answer {
 		d.lend(r, h, a, n.lease())
 		return d.reply(dhcpv4.MessageTypeAck, r, h, a, n) // RFC 4039 §3.1
 	}
-	d.offers.put(r.MAC, a, d.now)
+	if !r.probe() { // it takes no lease, and anybody can say that he is one
+		d.offers.put(r.MAC, a, d.now)
+	}
 	return d.reply(dhcpv4.MessageTypeOffer, r, h, a, n)
 }
 

@@ -93,3 +93,14 @@ func TestNewcomers(t *testing.T) {
 		t.Error("an INIT-REBOOT of a stranger passed the limit")
 	}
 }
+
+// TestDetectorsTakeNothing: who looks for servers is let in, and so costs nobody an address: anybody can say that he does.
+func TestDetectorsTakeNothing(t *testing.T) {
+	f := newFixture(t)
+	for i := range 3 * rackNet.Range.size() {
+		f.one(discover(mac(1000+i), option(dhcpv4.OptionUserClassInformation, []byte(DetectorClass)...)))
+	}
+	for i := range rackNet.Range.size() {
+		f.one(discover(mac(i)))
+	}
+}
