@@ -89,7 +89,9 @@ func (p *prober) watch(ctx context.Context, wire arpWire) error {
 	var hearing sync.WaitGroup
 	hearing.Go(func() { cancel(p.hear(wire)) }) // ends when wire is closed
 	defer hearing.Wait()
-	defer wire.close()
+	shut := sync.OnceFunc(func() { _ = wire.close() })
+	defer shut()
+	defer context.AfterFunc(ctx, shut)() // an ask may wait for room in a queue
 	for {
 		batch, next := p.pick()
 		if err := p.probe(ctx, wire, batch); err != nil {

@@ -212,6 +212,31 @@ func TestProbeFails(t *testing.T) {
 	})
 }
 
+// TestProbeStops: also while a probe waits to be sent.
+func TestProbeStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		f.Now = nil
+		f.links["eth1"] = f.link()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { // ends with ctx
+			newProber(f.Server, "eth1").run(ctx, func(string) (arpWire, error) { return make(stalled), nil })
+			close(done)
+		}()
+		synctest.Wait()
+		cancel()
+		<-done
+	})
+}
+
+// stalled is a link that takes no packet, until it is closed.
+type stalled chan struct{}
+
+func (s stalled) ask(netip.Addr) error     { <-s; return net.ErrClosed }
+func (s stalled) hear() (arpPacket, error) { <-s; return arpPacket{}, net.ErrClosed }
+func (s stalled) close() error             { close(s); return nil }
+
 // TestProbeElsewhere: behind a relay nobody hears ARP, and who looks for servers waits for nothing.
 func TestProbeElsewhere(t *testing.T) {
 	link := &neighbours{}
