@@ -56,8 +56,11 @@ func (s *Server) bootFile(r *Request, h Host, q *quirk) string {
 		return ""
 	}
 	arch, table := r.Arch(), s.bootFiles()
-	if q != nil && q.arch != nil {
+	switch {
+	case q != nil && q.arch != nil:
 		arch = *q.arch
+	case q != nil && q.boots && len(r.Archs) == 0:
+		table = nil // who says none is an x86 BIOS only if it is a PXEClient
 	}
 	name := h.BootFile
 	for i := 0; name == "" && i < len(table); i++ {

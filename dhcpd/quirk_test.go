@@ -72,3 +72,14 @@ func TestUBoot(t *testing.T) {
 		t.Errorf("got %s", p.Summary())
 	}
 }
+
+// TestUBootWithoutArchitecture: it may be on anything, and is no x86 BIOS.
+func TestUBootWithoutArchitecture(t *testing.T) {
+	f := newFixture(t)
+	f.Policy = fixedHosts{mac(2): {BootFile: "u-boot.img"}}
+	for m, want := range map[int]string{1: "", 2: "u-boot.img"} {
+		if p := f.one(discover(mac(m), class("U-Boot.armv7"))); p.BootFileName != want {
+			t.Errorf("machine %d is told to load %q, want %q", m, p.BootFileName, want)
+		}
+	}
+}
