@@ -104,3 +104,14 @@ func TestBOOTPWaitsForTheDisk(t *testing.T) {
 	f.Commit = func(context.Context, []lease.Lease, []lease.MAC) error { return errDiskFull }
 	f.none(bootp(mac(1)), dropCommit)
 }
+
+// TestBOOTPRouter: a list of options is none of BOOTP's, and takes no router away.
+func TestBOOTPRouter(t *testing.T) {
+	f := newFixture(t)
+	f.Subnets[0].Routes = []Route{route("10.90.0.0/16", "10.77.0.7")}
+	f.Policy = fixedHosts{mac(1): {Address: ip("10.77.0.20")}}
+	p := f.one(bootp(mac(1), option(dhcpv4.OptionParameterRequestList, 1, 3, 121)))
+	if r := p.Router(); len(r) != 1 || addr(r[0]) != rackNet.Router {
+		t.Errorf("reply:\n%s", p.Summary())
+	}
+}

@@ -35,7 +35,7 @@ func (r Route) check(n *Subnet) string {
 // left out then, which such a client has to ignore (RFC 3442, "Server Administrator Responsibilities").
 func (w *writer) classless() bool {
 	code := dhcpv4.OptionClasslessStaticRoute.Code()
-	return len(w.subnet.Routes) > 0 && w.req.asked.has(code) && !w.without.has(code)
+	return w.kind != bootReply && len(w.subnet.Routes) > 0 && w.req.asked.has(code) && !w.without.has(code)
 }
 
 // router tells the default router to who is not told of it among the routes.
