@@ -136,15 +136,15 @@ func (l *Lookout) note(iface string, server netip.Addr, set func(*Other)) {
 	key, now := otherKey{iface, server}, time.Now()
 	l.mu.Lock()
 	o, known := l.others[key]
-	if !known && (len(l.others) >= maxHeard || slices.Contains(l.own(), server)) {
-		l.mu.Unlock()
-		return
-	}
 	if !known {
 		o = Other{Interface: iface, Server: server, Since: now}
 	}
 	o.Last = now
 	set(&o)
+	if !known && (slices.Contains(l.own(), server) || !l.room(&o)) {
+		l.mu.Unlock()
+		return
+	}
 	if l.others == nil {
 		l.others = map[otherKey]Other{}
 	}
@@ -166,6 +166,22 @@ func (l *Lookout) note(iface string, server netip.Addr, set func(*Other)) {
 		args = append(args, "mac", o.Chosen)
 	}
 	l.log().Log(context.Background(), level, msg, args...)
+}
+
+// room reports whether there is room for o. A server that answers takes the place of one that a machine may have made up.
+// l.mu is held.
+func (l *Lookout) room(o *Other) bool {
+	if len(l.others) < maxHeard {
+		return true
+	}
+	for key, x := range l.others {
+		if o.Offer != (Offer{}) && x.Offer == (Offer{}) {
+			delete(l.others, key)
+			l.counts().WithLabelValues(key.iface).Set(float64(l.number(key.iface)))
+			return true
+		}
+	}
+	return false
 }
 
 // forget drops the servers that are gone.

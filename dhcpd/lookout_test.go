@@ -99,6 +99,15 @@ func TestLookoutHears(t *testing.T) {
 		if n := len(l.Others()); n != maxHeard {
 			t.Errorf("%d made-up servers are remembered, want %d", n, maxHeard)
 		}
+		// They do not hide one that answers.
+		rogue := Offer{Server: a.Next()}
+		for _, o := range []Offer{rogue, {Server: server}} {
+			l.note("eth1", o.Server, func(x *Other) { x.Offer = o })
+		}
+		o := l.Others()
+		if n := len(o); n != maxHeard || o[n-1].Offer != rogue {
+			t.Errorf("%d servers are remembered, the last is %+v", n, o[n-1])
+		}
 		cancel()
 		<-done
 	})
