@@ -74,10 +74,14 @@ func (o *others) seen(a netip.Addr, mac roles.MAC, now time.Time) {
 	o.byAddr[a] = other{mac, now}
 }
 
-// holder is the machine that was last seen with an address.
-func (o *others) holder(a netip.Addr) (roles.MAC, bool) {
+// holder is the machine that was last seen with an address, if that is not long ago: the other server may have given it
+// to somebody else since.
+func (o *others) holder(a netip.Addr, now time.Time) (roles.MAC, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	x, ok := o.byAddr[a]
-	return x.mac, ok
+	if !ok || now.Sub(x.seen) > othersTime {
+		return roles.MAC{}, false
+	}
+	return x.mac, true
 }

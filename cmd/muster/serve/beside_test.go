@@ -21,13 +21,16 @@ func TestOthers(t *testing.T) {
 	var o others
 	now := time.Unix(1e9, 0)
 	a := netip.MustParseAddr("10.77.0.140")
-	if _, ok := o.holder(a); ok {
+	if _, ok := o.holder(a, now); ok {
 		t.Error("it knows somebody")
 	}
 	o.seen(a, roles.MAC{1}, now)
 	o.seen(a, roles.MAC{2}, now)
-	if m, ok := o.holder(a); !ok || m != (roles.MAC{2}) {
+	if m, ok := o.holder(a, now.Add(othersTime)); !ok || m != (roles.MAC{2}) {
 		t.Errorf("holder %s, %v", m, ok)
+	}
+	if m, ok := o.holder(a, now.Add(othersTime+1)); ok {
+		t.Errorf("after %s it is still %s's", othersTime, m)
 	}
 	for i := range uint32(maxOthers + 9) {
 		b := binary.BigEndian.AppendUint32(nil, 0x0a000000+i)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"time"
 
 	"muster/cmd/muster/config"
 	"muster/dhcpd"
@@ -166,7 +167,7 @@ func (s *server) leases6() (out []api.LeaseView) {
 
 // holderOf gives the machine that has a lease of an address, or was seen with it where another server gives them.
 func (s *server) holderOf(a netip.Addr) (roles.MAC, bool) {
-	if mac, ok := s.others.holder(a.Unmap()); ok {
+	if mac, ok := s.others.holder(a.Unmap(), time.Now()); ok {
 		return mac, true
 	}
 	if a = a.Unmap(); a.Is6() {
