@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -49,6 +50,10 @@ type Restored struct {
 	To   []string `json:"to"`
 	Note string   `json:"note,omitempty"`
 }
+
+// archiveWait is what one piece of an archive may take to leave. The half from which it comes gives up after three minutes;
+// until the piece has left, the pair makes no other backup.
+const archiveWait = 5 * time.Minute
 
 // restorePath takes an archive of any size.
 const restorePath = "/v1/storage/{pool}/restore"
@@ -101,9 +106,11 @@ func (a *archiveWriter) Write(b []byte) (int, error) {
 		a.w.Header().Set("Content-Type", "application/zstd")
 		a.w.Header().Set("Trailer", backupError)
 	}
+	c := http.NewResponseController(a.w)
+	_ = c.SetWriteDeadline(time.Now().Add(archiveWait)) // a test's recorder has none
 	n, err := a.w.Write(b)
 	if err == nil {
-		err = http.NewResponseController(a.w).Flush()
+		err = c.Flush()
 	}
 	if errors.Is(err, http.ErrNotSupported) {
 		err = nil

@@ -50,3 +50,55 @@ func TestStrangersHoldNoConnection(t *testing.T) {
 		})
 	}
 }
+
+// served has s answer on a unix socket in memory, until the test ends, and gives a connection to it.
+func served(t *testing.T, s *Server) net.Conn {
+	ctx, cancel := context.WithCancel(t.Context())
+	l, done := pipes{conns: make(chan net.Conn), done: make(chan struct{})}, make(chan error, 1)
+	l.close = sync.OnceFunc(func() { close(l.done) })
+	go func() { done <- s.Serve(ctx, &Sockets{unix: l}) }()
+	client, server := net.Pipe()
+	l.conns <- server
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return client
+}
+
+// TestArchiveThatNobodyTakes ends: its pair could make no other backup.
+func TestArchiveThatNobodyTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		conn := served(t, &Server{Copies: endlessCopies(ended)})
+		if _, err := io.WriteString(conn, "POST /v1/storage/storage/backup HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Error("it was written though nobody took it")
+			}
+		case <-time.After(time.Hour):
+			t.Error("it waits for its reader after an hour")
+			_ = conn.Close()
+		}
+	})
+}
+
+// endlessCopies writes archives without an end, and tells what stopped it.
+type endlessCopies chan error
+
+func (c endlessCopies) Backup(_ context.Context, _ string, _ BackupRequest, w io.Writer) (err error) {
+	for err == nil {
+		_, err = w.Write(make([]byte, 64<<10))
+	}
+	c <- err
+	return err
+}
+
+func (endlessCopies) Restore(context.Context, string, RestoreRequest, io.Reader) (string, error) {
+	return "", nil
+}
