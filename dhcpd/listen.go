@@ -123,6 +123,10 @@ func interfaceNames() string {
 // receiveBuffer holds some 10,000 packets: what a rack sends while a disk takes its time to sync.
 const receiveBuffer = 8 << 20
 
+// sendBuffer holds the replies to some thousand machines that do not answer ARP: the kernel keeps each for three seconds,
+// and who makes up addresses must not have those of others wait.
+const sendBuffer = 8 << 20
+
 // listenUDP opens port on one interface. The address is not shared (no SO_REUSEADDR), so that another server
 // on the same machine is found out here and not by machines that get two answers.
 func listenUDP(name string, port int) (*net.UDPConn, error) {
@@ -134,6 +138,7 @@ func listenUDP(name string, port int) (*net.UDPConn, error) {
 			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 			}
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer)
 		})
 		return errors.Join(err, failed)
 	}}

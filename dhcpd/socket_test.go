@@ -136,3 +136,35 @@ func TestIPPacket(t *testing.T) {
 		}
 	}
 }
+
+// TestAbsentMachines: replies to addresses that nobody answers ARP for, as made-up ones in INFORM, wait in the kernel for
+// seconds, and hold up no others.
+func TestAbsentMachines(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	newMachine(t, "srv1", "10.77.0.1/24")
+	c, err := open("srv1", serverPort)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	reply := func(to netip.Addr) outgoing {
+		return outgoing{data: make([]byte, bootpSize), from: server, to: netip.AddrPortFrom(to, clientPort)}
+	}
+	a := ip("10.77.0.10")
+	for range 8 {
+		out := []outgoing{reply(limitedBroadcast)}
+		for range 100 {
+			out = append(out, reply(a))
+			if a = a.Next(); a == ip("10.77.0.210") {
+				a = ip("10.77.0.10")
+			}
+		}
+		for i, err := range c.send(out) {
+			if err != nil {
+				t.Fatalf("to %s: %v", out[i].to, err)
+			}
+		}
+	}
+}

@@ -76,20 +76,14 @@ func (u *udp) receive(v *vector, until time.Time) error {
 	return net.ErrClosed
 }
 
-// sendTime is how long the kernel may have no room for a reply.
-const sendTime = 100 // ms
-
-// send sends as much of v as it can.
+// send sends as much of v as it can. It does not wait for room, because all machines would: sendBuffer holds several
+// batches, and machines ask again.
 func (u *udp) send(v *vector) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.closed {
 		return net.ErrClosed
 	}
-	if v.call(unix.SYS_SENDMMSG, uintptr(u.fd)) {
-		return v.err
-	}
-	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(u.fd), Events: unix.POLLOUT}}, sendTime)
 	if v.call(unix.SYS_SENDMMSG, uintptr(u.fd)) {
 		return v.err
 	}
