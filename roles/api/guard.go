@@ -15,7 +15,8 @@ import (
 
 // guard lets in on TCP who has the token or, where there is none, who is on this machine and meant to come: a
 // web page in a browser on this machine is refused, whatever name it gave the address (DNS rebinding). Without a token
-// everybody gets what names no machine: what monitoring reads, and the files of our own page, which asks for the token.
+// everybody gets what monitoring reads (numbers, some by the name of a pool or of a storage slot), and the files of our own
+// page, which asks for the token.
 func (s *Server) guard(h http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	open := map[string]bool{}
