@@ -153,8 +153,10 @@ func (p *pairSite) readArchive(file string) archived {
 			err = json.Unmarshal(content, &a.manifest)
 		case "volumes/data/records":
 			a.records = string(content)
-		case "volumes/blob/file":
-			a.blob = sha256.Sum256(content)
+		case "volumes/blob/file", "volumes/blob/hard": // one file, whose content comes with the name that is first
+			if h.Typeflag == tar.TypeReg {
+				a.blob = sha256.Sum256(content)
+			}
 		}
 		if err != nil {
 			p.t.Fatal(err)
