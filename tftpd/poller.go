@@ -53,11 +53,16 @@ func (p *poller) add(f *udpFlow) error {
 	return nil
 }
 
-// drop ends f's stay, if it goes on.
+// drop ends f's stay, if it goes on. If it has ended, nobody may be left to be told, and the number of wake may be
+// another file's by now.
 func (p *poller) drop(f *udpFlow) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tell(news{f, true})
+	select {
+	case <-f.ended:
+	default:
+		p.tell(news{f, true})
+	}
 }
 
 // tell leaves word for the goroutine. p.mu is held.
