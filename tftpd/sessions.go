@@ -89,7 +89,7 @@ func (a *sessions) start(ctx context.Context, peer Peer, p []byte) (*session, er
 	if old := a.by[peer.Remote]; old != nil {
 		if !old.running { // it waits, and so does its client
 			old.request, old.peer, old.asked = append(old.request[:0], p...), peer, now
-			a.makeRoom(now)
+			a.makeRoom(now, a.clients[peer.Remote.Addr()])
 			return nil, nil
 		}
 		if bytes.Equal(old.request, p) && old.goesOn() {
@@ -107,6 +107,7 @@ func (a *sessions) start(ctx context.Context, peer Peer, p []byte) (*session, er
 		return s, nil
 	}
 	if len(c.waiting) >= a.perClient || !a.crowdOut(c) {
+		a.makeRoom(now, c) // for those that wait: the client asks again
 		return nil, errBusy
 	}
 	if len(c.waiting) == 0 {
@@ -115,7 +116,7 @@ func (a *sessions) start(ctx context.Context, peer Peer, p []byte) (*session, er
 	c.waiting = append(c.waiting, s)
 	a.by[peer.Remote], a.clients[c.addr] = s, c
 	a.waiting++
-	a.makeRoom(now)
+	a.makeRoom(now, c)
 	return nil, nil
 }
 
@@ -130,19 +131,27 @@ func (a *sessions) run(ctx context.Context, s *session, c *client) {
 }
 
 // makeRoom ends the transfers whose client was never heard, from the oldest, as many as requests wait, if there is no
-// place and they are old enough. a.mu is held.
-func (a *sessions) makeRoom(now time.Time) {
+// place and they are old enough. Where c alone has no place left, only its own count: whoever forges its address would
+// keep it waiting. a.mu is held.
+func (a *sessions) makeRoom(now time.Time, c *client) {
+	wanted, of := a.waiting, (*client)(nil)
 	if a.n < a.max {
-		return
-	}
-	for range a.waiting {
-		e := a.unheard.Front()
-		if e == nil || now.Sub(e.Value.(*session).began) < halfOpen {
+		if c.n < a.perClient {
 			return
 		}
+		wanted, of = len(c.waiting), c
+	}
+	for e := a.unheard.Front(); e != nil && wanted > 0; {
 		s := e.Value.(*session)
-		s.known()
-		s.cancel(errHalfOpen)
+		if now.Sub(s.began) < halfOpen {
+			return
+		}
+		e = e.Next() // known takes s out
+		if of == nil || s.peer.Remote.Addr() == of.addr {
+			s.known()
+			s.cancel(errHalfOpen)
+			wanted--
+		}
 	}
 }
 

@@ -198,6 +198,28 @@ func TestManyHalfOpen(t *testing.T) {
 	})
 }
 
+// TestForgedAddress: requests that somebody makes in a machine's name take all places of its address, but not for long.
+func TestForgedAddress(t *testing.T) {
+	srv := one(10)
+	srv.MaxPerClient = 4
+	inMemory(t, srv, func(t *testing.T, n *memNet, ended ends) {
+		for port := range uint16(8) { // half of them wait
+			n.clientAt(t, 1, port+1).read("f", "timeout", "255")
+		}
+		c := n.clientAt(t, 1, 99)
+		asked := time.Now()
+		for len(c.in) == 0 && time.Since(asked) < 20*time.Second { // as firmware does
+			c.read("f")
+			time.Sleep(time.Second)
+		}
+		if waited := time.Since(asked); waited > 5*time.Second {
+			t.Fatalf("not served in %v", waited)
+		}
+		c.want("DATA 1 10")
+		c.ack(1)
+	})
+}
+
 // TestStop: clients of a server that stops are told, so that they can turn to another one.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
