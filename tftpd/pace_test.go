@@ -1,6 +1,8 @@
 package tftpd
 
 import (
+	"bytes"
+	"encoding/binary"
 	"testing"
 	"time"
 )
@@ -57,5 +59,48 @@ func TestPaceRecovers(t *testing.T) {
 	}
 	if p.burst != 16 {
 		t.Errorf("burst %d", p.burst)
+	}
+}
+
+// sink is a Flow that loses everything.
+type sink struct{ Flow }
+
+func (sink) Send([]Datagram) error { return nil }
+
+// TestPaceIsNoLoss: a window that takes long as it is sent in parts is not sent again before its end was sent.
+func TestPaceIsNoLoss(t *testing.T) {
+	const window = 64
+	s := &sender{flow: sink{}, hear: func(time.Time) {}, wait: defaultTimeout, maxWait: maxBackoff, retries: defaultRetries,
+		window: window, blocks: newBlocks(bytes.NewReader(content(3*window*512)), 512, window)}
+	ack := func(now time.Time, block uint16) {
+		s.Receive(now, binary.BigEndian.AppendUint16([]byte{0, opAck}, block))
+	}
+	feed := func(now time.Time) {
+		if s.State().Hungry {
+			s.Feed()
+			s.Resume(now)
+		}
+	}
+	now := time.Unix(1000, 0)
+	s.Begin(now)
+	feed(now)
+	s.pace.burst, s.pace.gap = 1, maxGap // a path that has lost a lot
+	now = now.Add(time.Millisecond)
+	ack(now, window)
+	feed(now)
+	begun := now
+	for s.next+uint64(s.sent) <= 2*window {
+		now = s.State().Deadline
+		s.Expire(now)
+	}
+	if took := now.Sub(begun); s.retransmissions != 0 || took != (window-1)*maxGap {
+		t.Errorf("sent in %v, %d packets more than once", took, s.retransmissions)
+	}
+	if again := s.State().Deadline.Sub(now); again != minTimeout {
+		t.Errorf("sent again after %v, want %v", again, minTimeout)
+	}
+	ack(now.Add(time.Millisecond), 2*window)
+	if s.bytes != 2*window*512 || s.lossy {
+		t.Errorf("%d bytes, lossy %v", s.bytes, s.lossy)
 	}
 }

@@ -136,9 +136,7 @@ func (s *sender) transmitFirst(now time.Time) {
 // transmit sends the window from its beginning.
 func (s *sender) transmit(now time.Time) {
 	s.sent = 0
-	if !s.exact && s.timer.tries == 0 {
-		s.timer.soon(now, s.rtt.timeout())
-	}
+	s.timer.short = time.Time{}
 	s.burst(now)
 }
 
@@ -161,6 +159,11 @@ func (s *sender) burst(now time.Time) {
 	s.timer.more = time.Time{}
 	if s.sent < len(s.packets) {
 		s.timer.more = now.Add(s.pace.gap)
+		return
+	}
+	// Not before: no answer is due while the rest of a window is held back.
+	if !s.exact && s.timer.tries == 0 {
+		s.timer.soon(now, s.rtt.timeout())
 	}
 }
 
