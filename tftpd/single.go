@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,6 +19,9 @@ const flowQueue = 8
 type single struct {
 	mu    sync.Mutex
 	flows map[netip.AddrPort]*portFlow // guarded by mu
+	// open is how many flows send from the socket, closing that it is closed with the last one. Guarded by mu.
+	open    int
+	closing bool
 }
 
 // portFlow is one transfer's part of the listening socket.
@@ -28,8 +32,8 @@ type portFlow struct {
 	out    outbox
 }
 
-// open makes a flow. One that is still open for the same client port hears nothing any more.
-func (s *single) open(u *UDP, peer Peer) (Flow, error) {
+// flow makes a flow. One that is still open for the same client port hears nothing any more.
+func (s *single) flow(u *UDP, peer Peer) (Flow, error) {
 	fd, err := connected(peer) // only to ask for the path
 	if err != nil {
 		return nil, fmt.Errorf("tftpd: %w", err)
@@ -47,7 +51,27 @@ func (s *single) open(u *UDP, peer Peer) (Flow, error) {
 		s.flows = map[netip.AddrPort]*portFlow{}
 	}
 	s.flows[peer.Remote] = f
+	s.open++
 	return f, nil
+}
+
+// close ends the reading from u's socket, and closes it, now or with the last flow: their clients are to be told that the
+// server stops.
+func (s *single) close(u *UDP) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closing = true
+	if s.open == 0 {
+		return u.conn.Close()
+	}
+	return u.conn.SetReadDeadline(time.Unix(1, 0))
+}
+
+// closed reports whether the reading has ended.
+func (s *single) closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
 }
 
 // deliver gives a packet to the transfer that it belongs to, if there is one.
@@ -107,6 +131,9 @@ func (f *portFlow) Close() error {
 	defer s.mu.Unlock()
 	if s.flows[f.remote] == f {
 		delete(s.flows, f.remote)
+	}
+	if s.open--; s.open == 0 && s.closing {
+		return f.udp.conn.Close()
 	}
 	return nil
 }

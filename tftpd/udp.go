@@ -97,7 +97,7 @@ func (u *UDP) Addr() netip.AddrPort {
 // Close implements Conn.
 func (u *UDP) Close() error {
 	u.poller.close()
-	return u.conn.Close()
+	return u.single.close(u)
 }
 
 // ReadRequest implements Conn. Packets to a broadcast or multicast address are left out, as RFC 1123
@@ -106,6 +106,9 @@ func (u *UDP) ReadRequest(p []byte) (int, Peer, error) {
 	oob := make([]byte, 128) // room for both families' packet info
 	for {
 		n, oobn, _, from, err := u.conn.ReadMsgUDPAddrPort(p, oob)
+		if err != nil && u.single.closed() {
+			err = net.ErrClosed
+		}
 		if err != nil {
 			return 0, Peer{}, fmt.Errorf("tftpd: %w", err)
 		}

@@ -268,26 +268,35 @@ func TestBroadcastIgnored(t *testing.T) {
 	}
 }
 
-// TestStopUDP: a transfer that waits for its client ends with the server, and the client is told.
+// TestStopUDP: a transfer that waits for its client ends with the server, and the client is told; also from the port that
+// requests come to.
 func TestStopUDP(t *testing.T) {
-	conn, err := Listen("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- one(100_000).Serve(ctx, conn) }()
-	c := rawUDP(t, "127.0.0.1:0")
-	_, from := ask(t, c, conn.Addr(), rrq())
-	if got, _ := ask(t, c, from, []byte{0, opAck, 0, 1}); got != "DATA 2 512" {
-		t.Fatalf("got %q", got)
-	}
-	cancel()
-	for got := ""; got != "ERROR 0 server is stopping"; {
-		got, _ = next(t, c)
-	}
-	if err := <-done; err != nil {
-		t.Errorf("Serve = %v", err)
+	for _, single := range []bool{false, true} {
+		conn, err := Listen("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SinglePort = single
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- one(100_000).Serve(ctx, conn) }()
+		c := rawUDP(t, "127.0.0.1:0")
+		_, from := ask(t, c, conn.Addr(), rrq())
+		if got, _ := ask(t, c, from, []byte{0, opAck, 0, 1}); got != "DATA 2 512" {
+			t.Fatalf("got %q", got)
+		}
+		cancel()
+		for got := ""; got != "ERROR 0 server is stopping"; {
+			got, _ = next(t, c)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+		if again, err := Listen(conn.Addr().String()); err != nil {
+			t.Errorf("the port is still taken: %v", err)
+		} else {
+			_ = again.Close()
+		}
 	}
 }
 

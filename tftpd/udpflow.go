@@ -38,7 +38,7 @@ type udpFlow struct {
 // Open implements Conn.
 func (u *UDP) Open(peer Peer) (Flow, error) {
 	if u.SinglePort {
-		return u.single.open(u, peer)
+		return u.single.flow(u, peer)
 	}
 	fd, err := connected(peer)
 	if err != nil {
