@@ -43,7 +43,8 @@ const (
 )
 
 // others are the addresses that machines have of another DHCP server, as they said them while they booted. They tell
-// whose a download is, and nothing depends on them. The zero value knows none.
+// whose a download is, and whose boot files TFTP gives to an address (orders.go): no more than the iPXE script gives to
+// who says that MAC. The zero value knows none.
 type others struct {
 	mu     sync.Mutex
 	byAddr map[netip.Addr]other // guarded by mu
