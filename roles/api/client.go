@@ -29,11 +29,15 @@ type Client struct {
 	Patience time.Duration
 }
 
+// expectWait is how long an archive waits for the server to want it. Without, it would be sent at once, and a refusal
+// that comes meanwhile may be lost with the connection.
+const expectWait = 30 * time.Second
+
 // Dial makes a client of the server on a unix socket. Nothing is connected yet.
 func Dial(socket string) *Client {
 	t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", socket)
-	}}
+	}, ExpectContinueTimeout: expectWait}
 	return &Client{base: "http://muster", where: socket, http: &http.Client{Transport: t}}
 }
 
@@ -46,6 +50,7 @@ func DialURL(base string) (*Client, error) {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	// A proxy in the environment is for the world outside, not for this rack.
 	t.Proxy = nil
+	t.ExpectContinueTimeout = expectWait
 	return &Client{base: strings.TrimRight(base, "/"), where: base, http: &http.Client{Transport: t}}, nil
 }
 

@@ -240,7 +240,7 @@ func garbageAPI(t *testing.T, s *site, r *rand.Rand) {
 		}
 		send("POST", "/v1/apply", []byte(b))
 	}
-	for _, path := range []string{"/", "/v1/nodes/%00", "/v1/nodes/..%2f..", "/v1/images/..%2f..%2fmuster.db", "/v1/images/web:-1", "/v1/nodes/x/boots/-1", "/v1/nodes?rev=-1"} {
+	for _, path := range []string{"/v1", "/index.htm", "/v1/nodes/%00", "/v1/nodes/..%2f..", "/v1/images/..%2f..%2fmuster.db", "/v1/images/web:-1", "/v1/nodes/x/boots/-1", "/v1/nodes?rev=-1"} {
 		send("GET", path, nil)
 	}
 	c, err := net.Dial("unix", s.socket)
