@@ -161,6 +161,18 @@ func TestJournalModel(t *testing.T) {
 	}
 }
 
+// remains kills the process, and gives the first segment of what it left.
+func (h *held) remains() (path string, content []byte) {
+	h.t.Helper()
+	h.kill()
+	path = segmentPath(h.path, 0)
+	content, err := os.ReadFile(path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return path, content
+}
+
 // TestJournalTorn cuts the journal at every byte of its last entry: what was committed before is there.
 func TestJournalTorn(t *testing.T) {
 	h := newHeld(t)
@@ -169,12 +181,7 @@ func TestJournalTorn(t *testing.T) {
 	before := maps.Clone(h.content)
 	start := h.journal.segs[0].end
 	h.lease("c", strings.Repeat("3", 600))
-	h.kill()
-	segment := segmentPath(h.path, 0)
-	whole, err := os.ReadFile(segment)
-	if err != nil {
-		t.Fatal(err)
-	}
+	segment, whole := h.remains()
 	h.content, h.revision = before, h.revision-1
 	for cut := start; cut < start+entryHead+600; cut++ {
 		torn := slices.Clone(whole)
@@ -200,12 +207,7 @@ func TestJournalDamage(t *testing.T) {
 	start := h.journal.segs[0].end
 	h.lease("b", "2")
 	h.lease("c", "3")
-	h.kill()
-	segment := segmentPath(h.path, 0)
-	whole, err := os.ReadFile(segment)
-	if err != nil {
-		t.Fatal(err)
-	}
+	segment, whole := h.remains()
 	length := int(binary.BigEndian.Uint32(whole[start+4:]))
 	for at := start; at < start+entryHead+length; at++ {
 		bad := slices.Clone(whole)

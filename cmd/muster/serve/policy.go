@@ -20,21 +20,29 @@ type policy struct {
 // poolCache holds the addresses of all pools: DHCP asks about each address that it gives out, and a pass through the
 // store costs more than the rest of the answer.
 type poolCache struct {
-	mu      sync.Mutex // guards all below
-	changed <-chan struct{}
-	ranges  []roles.AddressRange
+	mu     sync.Mutex // guards all below
+	fresh  freshness
+	ranges []roles.AddressRange
+}
+
+// freshness is the store's watch since something was read from it; nil for what is to be read anew.
+type freshness <-chan struct{}
+
+// ends reports whether what was read is out of date, or was not read.
+func (f *freshness) ends() bool {
+	select {
+	case <-*f:
+		*f = nil
+	default:
+	}
+	return *f == nil
 }
 
 // contain reports whether a is of a pool of s.
 func (c *poolCache) contain(s roles.Store, a netip.Addr) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.changed:
-		c.changed = nil
-	default:
-	}
-	if c.changed == nil {
+	if c.fresh.ends() {
 		c.read(s)
 	}
 	for _, r := range c.ranges {
@@ -52,11 +60,11 @@ func (c *poolCache) read(s roles.Store) {
 		for pool := range tx.Pools().All() {
 			c.ranges = append(c.ranges, pool.Addresses)
 		}
-		c.changed = s.Watch(tx.Revision())
+		c.fresh = s.Watch(tx.Revision())
 		return nil
 	})
 	if err != nil {
-		c.changed = nil // look again
+		c.fresh = nil // look again
 	}
 }
 
@@ -78,9 +86,9 @@ func (p policy) Host(ctx context.Context, r *dhcpd.Request) dhcpd.Host {
 // slotCache holds what operating systems are told, which renew their leases all day, until the rack changes. What boots
 // is no matter of it: that may change the rack.
 type slotCache struct {
-	mu      sync.Mutex // guards all below
-	changed <-chan struct{}
-	hosts   map[roles.MAC]dhcpd.Host
+	mu    sync.Mutex // guards all below
+	fresh freshness
+	hosts map[roles.MAC]dhcpd.Host
 }
 
 // slotsKept bounds it: most machines of a flood have no slot.
@@ -89,14 +97,9 @@ const slotsKept = 4096
 func (c *slotCache) get(ctx context.Context, r *roles.Registry, mac roles.MAC) dhcpd.Host {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	select {
-	case <-c.changed:
-		c.changed = nil
-	default:
-	}
-	if c.changed == nil || len(c.hosts) >= slotsKept {
+	if c.fresh.ends() || len(c.hosts) >= slotsKept {
 		c.hosts = map[roles.MAC]dhcpd.Host{}
-		c.changed = r.Watch(r.Revision()) // before the rack is read
+		c.fresh = r.Watch(r.Revision()) // before the rack is read
 	}
 	h, ok := c.hosts[mac]
 	if !ok {
